@@ -1,0 +1,3 @@
+//! The `forelog` command.
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! forelog: a durable, ordered, in-memory key-value store on a segmented write-ahead log.
+
+pub mod error;
+mod lsn;
+pub mod storage;
+
+pub use error::{Error, Result};
+pub use lsn::Lsn;
