@@ -1,0 +1,125 @@
+//! What happened, told while it happens: for the shell's trace, progress bars, metrics and tests.
+//!
+//! A listener is called in the thread that did the work, sometimes under a lock of the log: it must be quick and must
+//! not call into the store. Without a listener nothing is built and nothing is called.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::format::record::RecordKind;
+use crate::lsn::Lsn;
+
+/// Hears of events.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use forelog::event::{Event, Listener};
+/// use forelog::{Db, Options};
+///
+/// #[derive(Debug, Default)]
+/// struct Syncs(Mutex<u64>);
+/// impl Listener for Syncs {
+///     fn event(&self, event: &Event<'_>) {
+///         if let Event::Synced { .. } = event {
+///             *self.0.lock().unwrap() += 1;
+///         }
+///     }
+/// }
+///
+/// let dir = tempfile::tempdir()?;
+/// let syncs = Arc::new(Syncs::default());
+/// let db = Options::new().listener(syncs.clone()).open(dir.path().join("data"))?;
+/// db.put("a", "1")?;
+/// assert!(*syncs.0.lock().unwrap() >= 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Listener: fmt::Debug + Send + Sync + 'static {
+    /// Called for each event.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Something that happened.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A caller's batch became bytes.
+    Encoded {
+        /// Operations in the batch.
+        ops: usize,
+        /// Bytes of its body.
+        bytes: usize,
+    },
+    /// A record was written to the log. It does not survive a power cut yet.
+    Appended {
+        /// Its LSN.
+        lsn: Lsn,
+        /// What it is.
+        kind: RecordKind,
+        /// The segment's file name.
+        file: &'a str,
+        /// Where it stands in the file, in bytes.
+        offset: u64,
+        /// Bytes it takes there.
+        bytes: u64,
+    },
+    /// A batch is in the memtable, invisible so far.
+    Applied {
+        /// Its LSN.
+        lsn: Lsn,
+        /// Operations applied.
+        ops: usize,
+    },
+    /// The log was synced: everything up to `durable` survives a power cut.
+    Synced {
+        /// The durable LSN now.
+        durable: Lsn,
+        /// How long the sync took.
+        took: Duration,
+    },
+    /// Everything up to `visible` can be read.
+    Published {
+        /// The visible LSN now.
+        visible: Lsn,
+    },
+    /// The log goes on in a new segment.
+    Rotated {
+        /// The new segment's first LSN.
+        base: Lsn,
+        /// Its file name.
+        file: &'a str,
+    },
+    /// A write or sync failed; there will be no more writes.
+    Poisoned {
+        /// The failure.
+        cause: &'a crate::Error,
+    },
+    /// Recovery read one more segment.
+    Replayed {
+        /// The segment.
+        file: PathBuf,
+        /// Records applied from it.
+        records: u64,
+        /// Segments read so far, and in all.
+        segments: (usize, usize),
+    },
+}
+
+/// Where events go: to a listener, or nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Option<Arc<dyn Listener>>);
+
+impl Events {
+    /// Events go to this listener.
+    pub fn to(listener: Arc<dyn Listener>) -> Events {
+        Events(Some(listener))
+    }
+
+    /// Tells the listener, if there is one. `event` is built only then.
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
+        if let Some(listener) = &self.0 {
+            listener.event(&event());
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The one place of `bincode`: how bodies become bytes.
+//!
+//! One named configuration: little-endian, variable-length integers, with a limit. It encodes only bodies whose
+//! length and checksum a hand-specified frame has already checked. The limit is there all the same: without one, nine
+//! bytes that claim four gigabytes would make the decoder ask for them.
+//!
+//! `bincode` 2 is no longer developed. That is why it stands behind these functions, why `docs/FORMAT.md` spells the
+//! bytes out, and why golden files hold them: another encoder could take its place without a byte changing
+//! (`docs/decisions/0001-bincode.md`).
+//!
+//! Variable-length integers: below 251 one byte; else a byte 251, 252 or 253 followed by a `u16`, `u32` or `u64`.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{BorrowDecode, Decode, Encode};
+
+/// The most that one decoded item may claim, in bytes: what a `u32` payload length can state.
+const LIMIT: usize = u32::MAX as usize;
+
+/// The most that metadata (the manifest) may claim, in bytes.
+pub const METADATA_LIMIT: usize = 1 << 20;
+
+type Config<const N: usize> = Configuration<LittleEndian, Varint, Limit<N>>;
+
+const fn config<const N: usize>() -> Config<N> {
+    bincode::config::standard().with_little_endian().with_variable_int_encoding().with_limit::<N>()
+}
+
+/// Appends the encoding of `item` to `bytes`.
+pub(crate) fn append<T: Encode>(item: T, bytes: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail, and no type of ours refuses to be encoded: an error here would be our own bug.
+    let result = bincode::encode_into_std_write(item, bytes, config::<LIMIT>());
+    assert!(result.is_ok(), "a body of our own cannot be encoded: {result:?}");
+}
+
+/// Reads one item from the front of `bytes`, borrowing from them; also says how many bytes it took.
+pub(crate) fn borrow_one<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Option<(T, usize)> {
+    bincode::borrow_decode_from_slice(bytes, config::<LIMIT>()).ok()
+}
+
+/// Reads metadata that must fill `bytes` exactly.
+pub(crate) fn decode_metadata<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
+    let (item, taken) = bincode::decode_from_slice(bytes, config::<METADATA_LIMIT>()).ok()?;
+    (taken == bytes.len()).then_some(item)
+}

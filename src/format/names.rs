@@ -1,0 +1,61 @@
+//! The names of a store's files.
+//!
+//! ```text
+//!  data/
+//!  ├── LOCK                        held by whoever has the store open
+//!  ├── MANIFEST                    which files are the store
+//!  ├── 00000000000000000001.wal    a segment, named by the LSN of its first record
+//!  ├── 00000000000000004711.wal
+//!  ├── spare.tmp, MANIFEST.tmp     under construction; removed by the next opening
+//!  └── lost/                       what recovery cut off, kept
+//! ```
+//!
+//! Twenty digits hold every `u64`, so that the order of the names is the order of the LSNs.
+
+use crate::lsn::Lsn;
+
+/// The lock file.
+pub const LOCK: &str = "LOCK";
+/// The manifest.
+pub const MANIFEST: &str = "MANIFEST";
+/// A manifest under construction.
+pub const MANIFEST_TMP: &str = "MANIFEST.tmp";
+/// A segment under construction.
+pub const SPARE_TMP: &str = "spare.tmp";
+/// The directory that keeps what was cut off.
+pub const LOST: &str = "lost";
+
+/// The name of the segment that begins at `base`.
+pub fn segment(base: Lsn) -> String {
+    format!("{:020}.wal", base.get())
+}
+
+/// The base of the segment of this name, or `None` for any other name.
+pub fn parse_segment(name: &str) -> Option<Lsn> {
+    let digits = name.strip_suffix(".wal")?;
+    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|number| *number > 0).map(Lsn::new)
+}
+
+/// True for a file that was under construction when its process ended.
+pub fn is_tmp(name: &str) -> bool {
+    name.ends_with(".tmp")
+}
+
+#[cfg(test)]
+mod tests {
+    //! Shows that names sort as LSNs do and that only exact names are taken for segments.
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(segment(Lsn::new(42)), "00000000000000000042.wal");
+        assert_eq!(parse_segment("00000000000000000042.wal"), Some(Lsn::new(42)));
+        assert!(segment(Lsn::new(2)) < segment(Lsn::new(10)));
+        for other in ["42.wal", "00000000000000000000.wal", "0000000000000000004x.wal", "99999999999999999999.wal"] {
+            assert_eq!(parse_segment(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What a caller chooses: for a store ([`Options`], whose `open` is in `db`), for a log alone ([`WalOptions`]), for
+//! one write ([`Durability`]).
+//!
+//! An option that is not set follows the store (its manifest), and for a new store the default.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::event::{Events, Listener};
+use crate::format::Checksum;
+use crate::format::segment::MIN_SEGMENT_BYTES;
+use crate::storage::{RealDisk, Storage};
+
+/// The length of a segment unless chosen otherwise: 64 MiB.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
+
+/// The longest segment: 64 GiB.
+pub const MAX_SEGMENT_BYTES: u64 = 64 << 30;
+
+/// When a write is acknowledged, and so what an acknowledged write survives.
+///
+/// | | acknowledged when | process crash, kill -9 | power cut, kernel crash |
+/// | --- | --- | --- | --- |
+/// | `Sync` | synced | survives | **survives** |
+/// | `Interval(d)` | written; synced at most `d` later | survives | survives if it is older than `d` and a sync |
+/// | `Buffered` | written | survives | lost unless something synced later |
+///
+/// Whatever is chosen: after a crash the store is the state after some LSN, so a lost write never stands before one
+/// that survived, and a batch is whole or absent.
+///
+/// ```
+/// use std::time::Duration;
+/// use forelog::Durability;
+///
+/// assert_eq!("interval:250ms".parse(), Ok(Durability::Interval(Duration::from_millis(250))));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged once it survives a power cut. Writes that arrive together share a sync.
+    #[default]
+    Sync,
+    /// Acknowledged once it is written; a background thread syncs at most this much later.
+    Interval(Duration),
+    /// Acknowledged once it is handed to the operating system.
+    Buffered,
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Durability::Sync => f.write_str("sync"),
+            Durability::Interval(delay) => write!(f, "interval:{}ms", delay.as_millis()),
+            Durability::Buffered => f.write_str("buffered"),
+        }
+    }
+}
+
+impl FromStr for Durability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Durability, String> {
+        match text {
+            "sync" => return Ok(Durability::Sync),
+            "buffered" => return Ok(Durability::Buffered),
+            _ => {}
+        }
+        let unknown = || format!("{text:?} is none of sync, interval:250ms, interval:1s, buffered");
+        let delay = text.strip_prefix("interval:").ok_or_else(unknown)?;
+        let (digits, to_ms) = match (delay.strip_suffix("ms"), delay.strip_suffix('s')) {
+            (Some(digits), _) => (digits, 1),
+            (None, Some(digits)) => (digits, 1000),
+            (None, None) => return Err(unknown()),
+        };
+        let number: u32 = digits.parse().map_err(|_| unknown())?;
+        if number == 0 {
+            return Err("an interval of 0 is sync; say sync".to_owned());
+        }
+        Ok(Durability::Interval(Duration::from_millis(u64::from(number) * to_ms)))
+    }
+}
+
+/// What opening does with a torn tail, the unfinished end that a crash may leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecoveryMode {
+    /// Cut it off, say so in the report, and go on. Nothing that was durable is lost by that.
+    #[default]
+    TolerateTornTail,
+    /// Refuse, as for corruption.
+    Strict,
+}
+
+/// How a log alone is opened: see [`Wal`](crate::wal::Wal).
+///
+/// ```
+/// use forelog::wal::Wal;
+/// use forelog::{Checksum, Durability, WalOptions};
+///
+/// let dir = tempfile::tempdir()?;
+/// let wal = WalOptions::new()
+///     .segment_bytes(1 << 20)
+///     .checksum(Checksum::Xxh3)
+///     .durability(Durability::Buffered)
+///     .open(dir.path().join("log"))?;
+/// wal.append(b"hello")?;
+/// # wal.close()?;
+/// # Ok::<(), forelog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct WalOptions {
+    pub(crate) segment_bytes: u64,
+    pub(crate) checksum: Checksum,
+    pub(crate) durability: Durability,
+    pub(crate) recovery: RecoveryMode,
+    pub(crate) idle_mark: Option<Duration>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) events: Events,
+}
+
+impl Default for WalOptions {
+    fn default() -> WalOptions {
+        WalOptions {
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            checksum: Checksum::default(),
+            durability: Durability::default(),
+            recovery: RecoveryMode::default(),
+            idle_mark: DEFAULT_IDLE_MARK,
+            storage: Arc::new(RealDisk),
+            events: Events::default(),
+        }
+    }
+}
+
+/// How long a log must be idle before it writes a sync mark.
+const DEFAULT_IDLE_MARK: Option<Duration> = Some(Duration::from_millis(100));
+
+/// The setters that [`Options`] and [`WalOptions`] share, with one text for both.
+macro_rules! shared_setters {
+    () => {
+        /// When a write is acknowledged, unless the write says otherwise. Default: [`Durability::Sync`].
+        #[must_use]
+        pub fn durability(mut self, durability: Durability) -> Self {
+            self.durability = durability;
+            self
+        }
+
+        /// What opening does with a torn tail. Default: [`RecoveryMode::TolerateTornTail`].
+        #[must_use]
+        pub fn recovery(mut self, mode: RecoveryMode) -> Self {
+            self.recovery = mode;
+            self
+        }
+
+        /// How long the log must be idle before a sync mark is written, which proves that everything before it was
+        /// durable: damage to it is from then on called corruption. `None`: never, and no background thread for it.
+        /// Default: 100 ms.
+        #[must_use]
+        pub fn idle_mark(mut self, after: Option<Duration>) -> Self {
+            self.idle_mark = after;
+            self
+        }
+
+        /// The disk, clock and randomness. Default: [`RealDisk`].
+        #[must_use]
+        pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+            self.storage = storage;
+            self
+        }
+
+        /// Who hears of events. Default: nobody.
+        #[must_use]
+        pub fn listener(mut self, listener: Arc<dyn Listener>) -> Self {
+            self.events = Events::to(listener);
+            self
+        }
+    };
+}
+
+impl WalOptions {
+    /// The defaults.
+    pub fn new() -> WalOptions {
+        WalOptions::default()
+    }
+
+    /// The length of new segments, in bytes: 8 KiB to 64 GiB. Default: 64 MiB. It bounds the longest record.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> WalOptions {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Guards the payloads of new segments. Default: [`Checksum::Crc32`].
+    #[must_use]
+    pub fn checksum(mut self, algorithm: Checksum) -> WalOptions {
+        self.checksum = algorithm;
+        self
+    }
+
+    shared_setters!();
+
+    /// # Errors
+    /// [`Error::InvalidOption`] for a value that cannot work.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_segment_bytes(self.segment_bytes)?;
+        if self.durability == Durability::Interval(Duration::ZERO) {
+            return Err(Error::InvalidOption {
+                option: "durability",
+                reason: "an interval of 0 is Durability::Sync; choose that".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_segment_bytes(bytes: u64) -> Result<()> {
+    if (MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&bytes) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption {
+        option: "segment_bytes",
+        reason: format!("{bytes} is not within {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}"),
+    })
+}
+
+/// How a store is opened.
+///
+/// ```
+/// use forelog::{Durability, Options};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Options::new()
+///     .segment_bytes(1 << 20)
+///     .durability(Durability::Buffered)
+///     .open(dir.path().join("data"))?;
+/// db.put("a", "1")?;
+/// # db.close()?;
+/// # Ok::<(), forelog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) segment_bytes: Option<u64>,
+    pub(crate) checksum: Option<Checksum>,
+    pub(crate) durability: Durability,
+    pub(crate) recovery: RecoveryMode,
+    pub(crate) idle_mark: Option<Duration>,
+    pub(crate) create: CreateMode,
+    pub(crate) read_only: bool,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) events: Events,
+}
+
+/// What opening does where there is no store, and where there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CreateMode {
+    /// Create a store where there is none.
+    #[default]
+    IfMissing,
+    /// Refuse with [`Error::NoStore`] where there is none.
+    Never,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_bytes: None,
+            checksum: None,
+            durability: Durability::default(),
+            recovery: RecoveryMode::default(),
+            idle_mark: DEFAULT_IDLE_MARK,
+            create: CreateMode::default(),
+            read_only: false,
+            storage: Arc::new(RealDisk),
+            events: Events::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// The length of new segments, in bytes: 8 KiB to 64 GiB. It bounds the largest batch, and stays with the store.
+    /// Default: what the store has, 64 MiB for a new one.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Options {
+        self.segment_bytes = Some(bytes);
+        self
+    }
+
+    /// Guards the payloads of new segments, and stays with the store.
+    /// Default: what the store has, [`Checksum::Crc32`] for a new one.
+    #[must_use]
+    pub fn checksum(mut self, algorithm: Checksum) -> Options {
+        self.checksum = Some(algorithm);
+        self
+    }
+
+    /// What happens where there is no store. Default: [`CreateMode::IfMissing`].
+    #[must_use]
+    pub fn create(mut self, mode: CreateMode) -> Options {
+        self.create = mode;
+        self
+    }
+
+    /// Opens for reading only: nothing on disk is changed, a torn tail is only left out, and there must be a store.
+    /// Many read-only handles may be open at once, but none beside one that writes. Default: `false`.
+    #[must_use]
+    pub fn read_only(mut self, yes: bool) -> Options {
+        self.read_only = yes;
+        self
+    }
+
+    shared_setters!();
+}
+
+/// How one write is done, where it differs from the store's options.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
+    pub(crate) durability: Option<Durability>,
+}
+
+impl WriteOptions {
+    /// As the store does it.
+    pub fn new() -> WriteOptions {
+        WriteOptions::default()
+    }
+
+    /// When this write is acknowledged.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> WriteOptions {
+        self.durability = Some(durability);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Shows which durability texts are taken, and that they are printed as they are read.
+    use super::*;
+
+    #[test]
+    fn durability_texts() {
+        for text in ["sync", "buffered", "interval:250ms"] {
+            assert_eq!(text.parse::<Durability>().map(|d| d.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("interval:2s".parse(), Ok(Durability::Interval(Duration::from_secs(2))));
+        for text in ["", "Sync", "interval", "interval:", "interval:0s", "interval:5", "interval:-1s"] {
+            assert!(text.parse::<Durability>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn segment_lengths() {
+        for (bytes, ok) in [(0, false), (8191, false), (8192, true), (64 << 30, true), (u64::MAX, false)] {
+            assert_eq!(check_segment_bytes(bytes).is_ok(), ok, "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Builds a segment: under a temporary name first, and under its real name only when it is durable.
+//!
+//! ```text
+//!  create spare.tmp → allocate → header block (and records) → sync → rename to its name → sync the directory
+//! ```
+//!
+//! What a crash leaves behind: before the rename a `*.tmp` file, which the next opening removes; after it a segment
+//! whose header, length and first records are whole. The rename itself may be lost until the directory is synced, so
+//! nothing may depend on the new segment before [`Builder::name`] returns.
+
+use crate::error::Result;
+use crate::format::names;
+use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
+use crate::format::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::lsn::Lsn;
+use crate::storage::dir::{Dir, DirFile};
+
+use super::segment_reader::{Position, Segment};
+
+/// A segment under construction.
+#[derive(Debug)]
+pub(super) struct Builder<'a> {
+    dir: &'a Dir,
+    header: SegmentHeader,
+    file: DirFile,
+    end: Position,
+}
+
+impl<'a> Builder<'a> {
+    /// Creates the file with its header block. Any earlier `spare.tmp` must be gone.
+    pub(super) fn new(dir: &'a Dir, header: SegmentHeader) -> Result<Builder<'a>> {
+        let file = dir.create(names::SPARE_TMP)?;
+        file.allocate(header.file_len)?;
+        file.write_at(&header.encode(), 0)?;
+        Ok(Builder { dir, header, file, end: Position::start(&header) })
+    }
+
+    /// Copies a record of another segment: the same in all but its place.
+    pub(super) fn append(&mut self, record: &RecordHeader, payload: &[u8]) -> Result<()> {
+        let mut bytes = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
+        bytes.extend_from_slice(&record.encode(self.header.salt, self.end.offset));
+        bytes.extend_from_slice(payload);
+        self.file.write_at(&bytes, self.end.offset)?;
+        self.end = Position {
+            offset: self.end.offset + record.stored_bytes(),
+            lsn: record.lsn.next(),
+            digest: self.end.digest.and(record.lsn, record.kind.tag(), record.payload_checksum),
+        };
+        Ok(())
+    }
+
+    /// Makes the file durable, gives it its name and makes that durable too.
+    pub(super) fn name(self) -> Result<(Segment, Position)> {
+        self.file.sync_all()?;
+        let name = names::segment(self.header.base);
+        self.dir.rename(names::SPARE_TMP, &name)?;
+        self.dir.sync()?;
+        let file = self.file.renamed(self.dir.file_path(&name));
+        Ok((Segment { name: name.into(), header: self.header, file }, self.end))
+    }
+}
+
+/// Copies the segment of this base to `lost/`, durably, before it is replaced by one of the same name.
+/// Nothing there is overwritten: a number is added to the name where it is taken.
+pub(super) fn keep_in_lost(dir: &Dir, base: Lsn) -> Result<String> {
+    let name = names::segment(base);
+    let source = dir.open(&name, crate::storage::Access::Read)?;
+    let lost = dir.subdir(names::LOST);
+    lost.create_durably()?;
+    let taken = lost.list()?;
+    let copy_name = std::iter::once(name.clone())
+        .chain((1_u64..).map(|number| format!("{name}.{number}")))
+        .find(|candidate| !taken.contains(candidate))
+        .unwrap_or(name);
+    let copy = lost.create(&copy_name)?;
+    let len = source.len()?;
+    copy.allocate(len)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < len {
+        let filled = source.read_at(&mut buffer, at)?;
+        if filled == 0 {
+            break;
+        }
+        // Most of a segment is zeros, which the copy reads as already.
+        let used = filled - buffer[..filled].iter().rev().take_while(|byte| **byte == 0).count();
+        copy.write_at(&buffer[..used], at)?;
+        at += filled as u64;
+    }
+    copy.sync_all()?;
+    lost.sync()?;
+    Ok(format!("{}/{copy_name}", names::LOST))
+}
+
+/// The header of a first segment, or of the one after `previous`.
+pub(super) fn header_after(previous: Option<(&SegmentHeader, Position)>, new: SegmentHeader) -> SegmentHeader {
+    debug_assert!(new.file_len > SEGMENT_HEADER_BYTES as u64);
+    match previous {
+        None => new,
+        Some((header, end)) => SegmentHeader {
+            store_id: header.store_id,
+            base: end.lsn,
+            previous_last: end.lsn.previous(),
+            previous_digest: end.digest,
+            ..new
+        },
+    }
+}

@@ -1,0 +1,149 @@
+//! Torn or corrupt? The rule of evidence, for the end of the last segment.
+//!
+//! Where the record with LSN x is expected and does not stand, its position proves nothing: a sector of an unsynced
+//! write may reach the disk while an earlier one does not. What proves something is a valid record, header or file
+//! that *carries* an LSN known to be durable when it was written. So the rest of the file is scanned to its end, and
+//!
+//! - evidence for an LSN ≥ x: x was durable, and is gone. That is **corruption**.
+//! - no such evidence: x was never acknowledged as durable. That is a **torn tail**, or simply the end.
+//!
+//! The mere existence of a later record proves nothing: it may be a sector of the same unsynced group.
+
+use super::segment_reader::{Position, Segment, WINDOW_BYTES};
+use crate::error::{Evidence, EvidenceSource, Result};
+use crate::format::record::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader, stored_bytes};
+use crate::format::seal::Seal;
+use crate::lsn::Lsn;
+
+/// What the rest of a segment, behind its last whole record, has to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// True if nothing but zeros follows.
+    pub(super) all_zeros: bool,
+    /// The strongest evidence found.
+    pub(super) evidence: Option<Evidence>,
+}
+
+/// The stronger of two pieces of evidence.
+pub(super) fn stronger(one: Option<Evidence>, other: Option<Evidence>) -> Option<Evidence> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.lsn > one.lsn { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Scans a segment from `from` to its end.
+pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
+    let mut rest = Rest { all_zeros: true, evidence: None };
+    let mut window = vec![0; WINDOW_BYTES.min(usize::try_from(segment.header.file_len).unwrap_or(WINDOW_BYTES))];
+    let mut at = from.offset;
+    loop {
+        let left = usize::try_from(segment.header.file_len - at).unwrap_or(usize::MAX).min(window.len());
+        let filled = segment.file.read_at(&mut window[..left], at)?;
+        let bytes = &window[..filled];
+        // Or-ing all bytes is much faster than stopping at the first that is not zero, and most windows are zeros.
+        if bytes.iter().fold(0, |all, byte| all | byte) != 0 {
+            rest.all_zeros = false;
+            for start in (0..filled).step_by(STEP) {
+                let found = evidence_at(segment, from, at + start as u64, &bytes[start..]);
+                rest.evidence = stronger(rest.evidence, found);
+            }
+        }
+        if filled < window.len() {
+            return Ok(rest);
+        }
+        // The next window begins where a header would no longer have fitted into this one.
+        at += (filled - RECORD_HEADER_BYTES + STEP) as u64;
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // a constant: 8
+const STEP: usize = RECORD_ALIGNMENT as usize;
+
+const _: () = assert!(WINDOW_BYTES % STEP == 0 && RECORD_HEADER_BYTES % STEP == 0);
+
+/// The evidence that stands at `offset`, if a plausible record header or seal does.
+fn evidence_at(segment: &Segment, from: Position, offset: u64, bytes: &[u8]) -> Option<Evidence> {
+    let salt = segment.header.salt;
+    // Between the expected record and this place there is room for so many records, and no more.
+    let room = (offset - from.offset) / stored_bytes(0);
+    if let Some(header) = RecordHeader::decode(bytes, salt, offset) {
+        let fits = offset.checked_add(header.stored_bytes()).is_some_and(|end| end <= segment.header.records_end());
+        let possible = header.lsn >= from.lsn && header.lsn.distance_from(from.lsn) <= room;
+        let source = EvidenceSource::Record { lsn: header.lsn, offset };
+        return (fits && possible).then_some(Evidence { lsn: header.durable_lsn, source });
+    }
+    let seal = Seal::decode(bytes, salt, offset)?;
+    let before = from.lsn.previous();
+    let possible = seal.last_lsn >= before && seal.last_lsn.distance_from(before) <= room;
+    possible.then_some(Evidence { lsn: seal.last_lsn, source: EvidenceSource::Seal })
+}
+
+/// What is known about the end of the last segment, for [`judge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TailFacts {
+    /// The LSN that is expected next.
+    pub(super) expected: Lsn,
+    /// The highest LSN that evidence proves to have been durable, from whatever source.
+    pub(super) proven: Lsn,
+    /// True if the seal stands where the next record is expected.
+    pub(super) sealed: bool,
+    /// True if nothing but zeros follows.
+    pub(super) all_zeros: bool,
+}
+
+/// What the end of the last segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The expected record was durable and is gone.
+    Corrupt,
+    /// The segment is finished; the one that follows is gone.
+    SuccessorMissing,
+    /// The log ends here.
+    End,
+    /// An unfinished write stands here.
+    Torn,
+}
+
+/// The decision table. Each row holds only where the rows above do not.
+///
+/// | # | sealed | proven ≥ expected | all zeros | verdict |
+/// | --- | --- | --- | --- | --- |
+/// | 1 | yes | – | – | successor missing: a seal is written only after the successor has its name |
+/// | 2 | – | yes | – | corrupt, zeros included |
+/// | 3 | – | – | yes | the end |
+/// | 4 | – | – | – | torn |
+pub(super) fn judge(facts: TailFacts) -> Verdict {
+    match facts {
+        TailFacts { sealed: true, .. } => Verdict::SuccessorMissing,
+        TailFacts { proven, expected, .. } if proven >= expected => Verdict::Corrupt,
+        TailFacts { all_zeros: true, .. } => Verdict::End,
+        _ => Verdict::Torn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Enumerates all inputs of the decision table.
+    use super::*;
+
+    #[test]
+    fn every_row() {
+        let expected = Lsn::new(5);
+        for (sealed, proven, all_zeros, verdict) in [
+            (true, 4, false, Verdict::SuccessorMissing),
+            (true, 5, false, Verdict::SuccessorMissing),
+            (true, 4, true, Verdict::SuccessorMissing),
+            (true, 5, true, Verdict::SuccessorMissing),
+            (false, 5, false, Verdict::Corrupt),
+            (false, 5, true, Verdict::Corrupt),
+            (false, 6, true, Verdict::Corrupt),
+            (false, 4, true, Verdict::End),
+            (false, 4, false, Verdict::Torn),
+            (false, 0, false, Verdict::Torn),
+        ] {
+            let facts = TailFacts { expected, proven: Lsn::new(proven), sealed, all_zeros };
+            assert_eq!(judge(facts), verdict, "{facts:?}");
+        }
+    }
+}

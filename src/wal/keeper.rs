@@ -1,0 +1,156 @@
+//! The keeper: a background thread that syncs what `Durability::Interval` promised, and writes a sync mark when the
+//! log falls idle.
+//!
+//! It is started by the first write that needs it, and ends when the log is closed. It sleeps until something is due:
+//! an idle log costs nothing.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+/// What the keeper can do. An error poisons the log, which is where callers hear of it.
+pub(crate) trait Kept: Send + Sync + 'static {
+    /// Syncs the log.
+    fn sync(&self);
+    /// Writes and syncs a sync mark, if it would prove anything.
+    fn mark(&self);
+}
+
+/// Starts, wakes and stops the thread.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    idle_mark: Option<Duration>,
+    /// Counts the writes: the log is idle while it stays the same. ORDER: Relaxed, it is only compared with itself.
+    writes: AtomicU64,
+    /// True while the thread watches for idleness, so that a write need not take the lock to wake it.
+    watching: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    /// When a sync is due, if one is.
+    sync_by: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(idle_mark: Option<Duration>) -> Keeper {
+        let shared = Shared {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            idle_mark,
+            writes: AtomicU64::new(0),
+            watching: AtomicBool::new(false),
+        };
+        Keeper { shared: Arc::new(shared), thread: Mutex::new(None) }
+    }
+
+    /// Takes note of a write, which must be synced within `within` if that is given. `kept` is asked for only when
+    /// the thread must be started, which does not keep it alive.
+    pub(crate) fn wrote<K: Kept>(&self, within: Option<Duration>, kept: impl FnOnce() -> Weak<K>) {
+        self.shared.writes.fetch_add(1, Ordering::Relaxed);
+        let idle = self.shared.idle_mark.is_some();
+        // ORDER: Relaxed. A stale `true` is put right by the thread, which looks for new writes once more after it
+        // has stored `false`.
+        if within.is_none() && (!idle || self.shared.watching.load(Ordering::Relaxed)) {
+            return;
+        }
+        let mut state = self.shared.state.lock();
+        if let Some(delay) = within {
+            let due = Instant::now() + delay;
+            state.sync_by = Some(state.sync_by.map_or(due, |earlier| earlier.min(due)));
+        }
+        self.shared.watching.store(idle, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+        drop(state);
+        let mut thread = self.thread.lock();
+        if thread.is_none() {
+            let (shared, kept) = (self.shared.clone(), kept());
+            // Without a thread an interval could not be kept; the write's caller is not the one to hear of it, and
+            // closing syncs in any case.
+            *thread = thread::Builder::new()
+                .name("forelog-keeper".to_owned())
+                .spawn(move || shared.run(&kept))
+                .ok();
+        }
+    }
+
+    /// Ends the thread and waits for it.
+    pub(crate) fn stop(&self) {
+        self.shared.state.lock().stop = true;
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().take();
+        // The keeper may itself hold the last handle of its log and so be the one who closes it.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            // The thread does not panic; if it did, that would be told where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run<K: Kept>(&self, kept: &Weak<K>) {
+        let mut state = self.state.lock();
+        let (mut seen, mut seen_at) = (0, Instant::now());
+        while !state.stop {
+            let now = Instant::now();
+            if state.sync_by.is_some_and(|due| due <= now) {
+                state.sync_by = None;
+                if !self.unlocked(&mut state, kept, Kept::sync) {
+                    return;
+                }
+                continue;
+            }
+            let mut next = state.sync_by;
+            if let Some(idle) = self.idle_mark.filter(|_| self.watching.load(Ordering::Relaxed)) {
+                let writes = self.writes.load(Ordering::Relaxed);
+                if writes != seen {
+                    (seen, seen_at) = (writes, now);
+                } else if seen_at + idle <= now {
+                    self.watching.store(false, Ordering::Relaxed);
+                    if !self.unlocked(&mut state, kept, Kept::mark) {
+                        return;
+                    }
+                    // A write that came meanwhile may have seen `watching` still true and not woken us.
+                    if self.writes.load(Ordering::Relaxed) != seen {
+                        self.watching.store(true, Ordering::Relaxed);
+                    }
+                    continue;
+                }
+                let mark_due = seen_at + idle;
+                next = Some(next.map_or(mark_due, |sync_due| sync_due.min(mark_due)));
+            }
+            match next {
+                Some(due) => {
+                    self.wake.wait_until(&mut state, due);
+                }
+                None => self.wake.wait(&mut state),
+            }
+        }
+    }
+
+    /// Does some work without holding the state; false if the log is gone.
+    ///
+    /// The handle is dropped before the state is locked again: if it is the last one, dropping it closes the log,
+    /// which stops this keeper, which locks the state.
+    fn unlocked<K: Kept>(&self, state: &mut MutexGuard<'_, State>, kept: &Weak<K>, work: fn(&K)) -> bool {
+        MutexGuard::unlocked(state, || match kept.upgrade() {
+            Some(kept) => {
+                work(&kept);
+                true
+            }
+            None => false,
+        })
+    }
+}

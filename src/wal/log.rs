@@ -1,0 +1,346 @@
+//! The running log: its end, the sync gate, and what is known to be durable.
+//!
+//! ```text
+//!            tail lock                              gate lock
+//!  append ──▶ LSNs, one write_at ──▶ written ═══▶   sync_data ──▶ durable
+//!             (rotation holds both)                 one at a time
+//! ```
+//!
+//! LOCKS: `tail`, then `gate`, then `closed`; never the other way round. Appending goes on while the gate syncs: the
+//! processor works while the disk does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use super::build::Builder;
+use super::open::{Ready, new_header};
+use super::poison::Poison;
+use super::replay::{SegmentState, SegmentSummary};
+use super::segment_reader::{Position, Segment};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::format::StoreId;
+use crate::format::record::{RECORD_ALIGNMENT, RecordHeader, RecordKind, stored_bytes};
+use crate::format::seal::Seal;
+use crate::format::segment::{SegmentHeader, max_payload_bytes};
+use crate::lsn::Lsn;
+use crate::options::WalOptions;
+use crate::storage::LockGuard;
+use crate::storage::dir::{Dir, DirFile};
+
+/// A log that takes records.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) dir: Dir,
+    pub(super) options: WalOptions,
+    pub(super) store_id: StoreId,
+    /// The end of the log. Whoever holds it gives LSNs and writes.
+    tail: Mutex<Tail>,
+    /// The one sync gate: every sync of the log holds it. The kernel reports a failed writeback once per descriptor;
+    /// a second syncer would be told that all is well.
+    ///
+    /// INVARIANT: what is written and not durable stands in this file, because a rotation syncs the old file, holding
+    /// the gate, before it puts the new one here.
+    gate: Mutex<DirFile>,
+    /// The last LSN whose `write_at` has returned. Written under `tail`.
+    written: AtomicU64,
+    /// The last LSN that survives a power cut. Written under `gate`.
+    durable: AtomicU64,
+    pub(super) poison: Poison,
+    /// All segments but the last.
+    pub(super) closed: RwLock<Vec<SegmentSummary>>,
+    /// The directory's lock, until the log is closed. Whoever takes it closes.
+    lock: Mutex<Option<Box<dyn LockGuard>>>,
+}
+
+/// The end of the log, where the next record goes.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) segment: Segment,
+    pub(super) position: Position,
+    /// The time of the last record: the log's time never runs backwards.
+    time_us: u64,
+    last_kind: Option<RecordKind>,
+    appended_since_open: bool,
+    closed: bool,
+    /// Encoded records of the group that is being written. Kept to spare allocations.
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    pub(super) fn new(dir: Dir, options: WalOptions, ready: Ready, lock: Box<dyn LockGuard>) -> Log {
+        let last = ready.position.lsn.previous().get();
+        Log {
+            dir,
+            options,
+            store_id: ready.store_id,
+            gate: Mutex::new(ready.segment.file.clone()),
+            tail: Mutex::new(Tail {
+                segment: ready.segment,
+                position: ready.position,
+                time_us: ready.time_us,
+                last_kind: ready.last_kind,
+                appended_since_open: false,
+                closed: false,
+                buffer: Vec::new(),
+            }),
+            // Opening made everything durable that it read.
+            written: AtomicU64::new(last),
+            durable: AtomicU64::new(last),
+            poison: Poison::default(),
+            closed: RwLock::new(ready.closed),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    pub(super) fn written(&self) -> Lsn {
+        // ORDER: Acquire pairs with the Release after `write_at`: a sync that begins after this load covers the write.
+        Lsn::new(self.written.load(Ordering::Acquire))
+    }
+
+    pub(super) fn durable(&self) -> Lsn {
+        // ORDER: Acquire pairs with the Release after the sync.
+        Lsn::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The longest payload that is taken.
+    pub(super) fn max_payload_bytes(&self) -> u64 {
+        max_payload_bytes(self.options.segment_bytes)
+    }
+
+    /// Writes records of one kind, in order, with one `write_at` for each stretch that fits into a segment.
+    /// Returns the LSN of the last one. They are not synced.
+    ///
+    /// After an error nothing more is ever appended: a partial record may stand at the end, and what follows it would
+    /// not be found again.
+    pub(super) fn write(&self, kind: RecordKind, payloads: &[&[u8]]) -> Result<Lsn> {
+        let limit = self.max_payload_bytes();
+        if let Some(long) = payloads.iter().find(|payload| payload.len() as u64 > limit) {
+            return Err(Error::TooLarge { what: "batch", size: long.len() as u64, limit });
+        }
+        let mut tail = self.tail.lock();
+        if tail.closed {
+            return Err(Error::Closed);
+        }
+        self.poison.check()?;
+        let result = self.write_group(&mut tail, kind, payloads);
+        self.poison.guard(result, &self.options.events)
+    }
+
+    fn write_group(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<Lsn> {
+        tail.time_us = tail.time_us.max(self.dir.storage().now_us());
+        let mut from = 0;
+        while from < payloads.len() {
+            let fitting = tail.fitting(&payloads[from..]);
+            if fitting == 0 {
+                self.rotate(tail)?;
+                continue;
+            }
+            let until = from + fitting;
+            self.write_run(tail, kind, &payloads[from..until])?;
+            from = until;
+        }
+        Ok(tail.position.lsn.previous())
+    }
+
+    /// Writes records that fit into the segment.
+    fn write_run(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<()> {
+        let first = tail.position;
+        let durable = self.durable();
+        tail.buffer.clear();
+        for payload in payloads {
+            tail.encode(kind, durable, payload);
+        }
+        tail.segment.file.write_at(&tail.buffer, first.offset)?;
+        tail.appended_since_open = true;
+        tail.last_kind = Some(kind);
+        // ORDER: Release, see `written`.
+        self.written.store(tail.position.lsn.previous().get(), Ordering::Release);
+        let (mut lsn, mut offset) = (first.lsn, first.offset);
+        for payload in payloads {
+            let bytes = stored_bytes(payload.len() as u64);
+            let file = &*tail.segment.name;
+            self.options.events.tell(|| Event::Appended { lsn, kind, file, offset, bytes });
+            (lsn, offset) = (lsn.next(), offset + bytes);
+        }
+        tail.buffer.shrink_to(MAX_KEPT_BUFFER);
+        Ok(())
+    }
+
+    /// Goes on in a new segment. The order of the steps is the protocol: each was checked to be needed.
+    ///
+    /// ```text
+    ///  sync k → publish durable → k+1 as spare.tmp, synced → its name, directory synced → seal k, synced → write to k+1
+    /// ```
+    fn rotate(&self, tail: &mut Tail) -> Result<()> {
+        let mut gate = self.gate.lock();
+        self.sync_file(&gate)?;
+        let old = tail.segment.clone();
+        let end = tail.position;
+        let fresh = new_header(&self.dir, &self.options, self.store_id);
+        let header = SegmentHeader {
+            base: end.lsn,
+            previous_last: end.lsn.previous(),
+            previous_digest: end.digest,
+            proven_to: end.lsn.previous(),
+            created_us: fresh.created_us.max(tail.time_us),
+            cut: old.header.cut,
+            ..fresh
+        };
+        let (segment, position) = Builder::new(&self.dir, header)?.name()?;
+        let seal = Seal {
+            last_lsn: end.lsn.previous(),
+            digest: end.digest,
+            records: end.lsn.distance_from(old.base()),
+        };
+        old.file.write_at(&seal.encode(old.header.salt, end.offset), end.offset)?;
+        old.file.sync_data()?;
+        *gate = segment.file.clone();
+        self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
+        self.options.events.tell(|| Event::Rotated { base: segment.base(), file: &segment.name });
+        tail.go_on_in(segment, position);
+        Ok(())
+    }
+
+    /// Goes on in a new segment by hand; nothing happens while the last one is empty.
+    pub(super) fn rotate_by_hand(&self) -> Result<()> {
+        let mut tail = self.tail.lock();
+        if tail.closed {
+            return Err(Error::Closed);
+        }
+        self.poison.check()?;
+        if tail.position.lsn == tail.segment.base() {
+            return Ok(());
+        }
+        let result = self.rotate(&mut tail);
+        self.poison.guard(result, &self.options.events)
+    }
+
+    /// Waits until everything up to `lsn` is durable, syncing if nobody else does.
+    pub(super) fn sync_to(&self, lsn: Lsn) -> Result<()> {
+        if self.durable() >= lsn {
+            return Ok(());
+        }
+        let gate = self.gate.lock();
+        // Whoever held the gate before may have done it for us: this is group commit at its simplest.
+        if self.durable() >= lsn {
+            return Ok(());
+        }
+        self.poison.check()?;
+        let result = self.sync_file(&gate);
+        self.poison.guard(result, &self.options.events)
+    }
+
+    /// Syncs the gate's file. What is durable then is what was written when the sync *began*.
+    fn sync_file(&self, gate: &MutexGuard<'_, DirFile>) -> Result<()> {
+        let written = self.written();
+        if self.durable() >= written {
+            return Ok(());
+        }
+        let started = Instant::now();
+        gate.sync_data()?;
+        // ORDER: Release, see `durable`.
+        self.durable.store(written.get(), Ordering::Release);
+        self.options.events.tell(|| Event::Synced { durable: written, took: started.elapsed() });
+        Ok(())
+    }
+
+    /// Writes and syncs a mark, which proves that everything before it was durable.
+    pub(super) fn mark(&self, kind: RecordKind) -> Result<Lsn> {
+        // The mark carries the durable LSN, so what it is to prove must be durable before it is written.
+        self.sync_to(self.written())?;
+        let lsn = self.write(kind, &[&[]])?;
+        self.sync_to(lsn)?;
+        Ok(lsn)
+    }
+
+    /// True if a mark would prove something that is not proven yet.
+    pub(super) fn wants_mark(&self) -> bool {
+        self.tail.lock().last_kind == Some(RecordKind::Data)
+    }
+
+    /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
+    pub(super) fn close(&self) -> Result<()> {
+        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        let result = self.poison.check().and_then(|()| {
+            let tail = self.tail.lock();
+            // A log that was only opened and read keeps the close mark that it has.
+            let marked = !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark);
+            drop(tail);
+            if marked { Ok(()) } else { self.mark(RecordKind::CloseMark).map(|_| ()) }
+        });
+        self.tail.lock().closed = true;
+        drop(lock);
+        result
+    }
+
+    /// The last segment as it is now.
+    pub(super) fn active(&self) -> SegmentSummary {
+        let tail = self.tail.lock();
+        SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active)
+    }
+
+    /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.
+    pub(super) fn exclusive<T>(&self, change: impl FnOnce(&mut Tail, &mut DirFile) -> Result<T>) -> Result<T> {
+        let mut tail = self.tail.lock();
+        if tail.closed {
+            return Err(Error::Closed);
+        }
+        self.poison.check()?;
+        let mut gate = self.gate.lock();
+        let result = self.sync_file(&gate).and_then(|()| change(&mut tail, &mut gate));
+        let last = tail.position.lsn.previous().get();
+        if result.is_ok() {
+            // ORDER: Release, see `written` and `durable`. Both locks are held: nobody else stores.
+            self.written.store(last, Ordering::Release);
+            self.durable.store(last, Ordering::Release);
+        }
+        self.poison.guard(result, &self.options.events)
+    }
+}
+
+/// A group's buffer is kept up to this size.
+const MAX_KEPT_BUFFER: usize = 1 << 20;
+
+impl Tail {
+    /// How many of these payloads fit into the segment, in their order.
+    fn fitting(&self, payloads: &[&[u8]]) -> usize {
+        let mut end = self.position.offset;
+        let fits = |payload: &&&[u8]| {
+            end += stored_bytes(payload.len() as u64);
+            end <= self.segment.header.records_end()
+        };
+        payloads.iter().take_while(fits).count()
+    }
+
+    /// Adds a record to the group's buffer and moves the position behind it.
+    fn encode(&mut self, kind: RecordKind, durable_lsn: Lsn, payload: &[u8]) {
+        let SegmentHeader { salt, checksum, .. } = self.segment.header;
+        let header = RecordHeader {
+            payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            lsn: self.position.lsn,
+            durable_lsn,
+            time_us: self.time_us,
+            payload_checksum: checksum.of(payload),
+            kind,
+        };
+        self.buffer.extend_from_slice(&header.encode(salt, self.position.offset));
+        self.buffer.extend_from_slice(payload);
+        self.buffer.resize(self.buffer.len().next_multiple_of(ALIGNMENT), 0);
+        self.position = Position {
+            offset: self.position.offset + header.stored_bytes(),
+            lsn: header.lsn.next(),
+            digest: self.position.digest.and(header.lsn, kind.tag(), header.payload_checksum),
+        };
+    }
+
+    pub(super) fn go_on_in(&mut self, segment: Segment, position: Position) {
+        self.segment = segment;
+        self.position = position;
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // a constant: 8
+const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;

@@ -1,0 +1,275 @@
+//! Opens a log: what is on disk after a crash becomes a log that can be written.
+//!
+//! ```text
+//!  lock → sync parent and directory → remove *.tmp → read headers → read records → judge the end, then either
+//!
+//!    nothing but zeros follows   the unproven records are written again in place, the same bytes, and synced
+//!    a torn tail follows         a successor is built that holds the unproven records again; the old file stays
+//! ```
+//!
+//! Why are unproven records written again? After a failed sync they may have lived only in the page cache, on pages
+//! that the kernel has marked clean: no later sync would save them, yet a caller who reads them now believes them.
+//! Once this returns, everything that was read is durable.
+//!
+//! Why is a torn tail not cut off in place? Because a crash half-way through would leave a mixture of old and new
+//! bytes. The successor gets its name in one step, its header bounds the old file, and its new salt keeps the old
+//! file's leftovers from ever being read again. A crash at any step opens to the same state.
+
+use super::build::{Builder, keep_in_lost};
+use super::plan::{Given, Plan, segment_bases};
+use super::replay::{LogEnd, SegmentSummary, Visit, read_log};
+use super::segment_reader::{Found, Position, Segment, SegmentReader, WINDOW_BYTES};
+use crate::error::{CorruptionKind, Error, Evidence, Result};
+use crate::format::StoreId;
+use crate::format::checksum::Digest;
+use crate::format::names;
+use crate::format::record::RecordKind;
+use crate::format::segment::SegmentHeader;
+use crate::lsn::Lsn;
+use crate::options::{RecoveryMode, WalOptions};
+use crate::storage::dir::Dir;
+use crate::storage::{Access, Storage};
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogReport {
+    /// The segments, in order.
+    pub segments: Vec<SegmentSummary>,
+    /// The last LSN of the log.
+    pub last_lsn: Lsn,
+    /// The highest LSN that something on disk proved to be durable.
+    pub proven_lsn: Lsn,
+    /// What proved it.
+    pub evidence: Option<Evidence>,
+    /// The unfinished end, if a crash left one.
+    pub torn: Option<TornTail>,
+    /// How many records were written again because nothing proved that they were durable.
+    pub rewritten: u64,
+}
+
+/// The unfinished end of a log, which a crash left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment.
+    pub file: String,
+    /// Where the first record that is not whole begins, in bytes.
+    pub offset: u64,
+    /// The LSN that it would have had. It is given out again.
+    pub lsn: Lsn,
+    /// What stands there.
+    pub kind: CorruptionKind,
+    /// Where the bytes are kept: `None`, in the file itself; otherwise its copy, because a new file took its name.
+    pub kept_in: Option<String>,
+}
+
+/// The end of a log that is ready to be written.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) store_id: StoreId,
+    pub(super) segment: Segment,
+    pub(super) position: Position,
+    pub(super) closed: Vec<SegmentSummary>,
+    pub(super) time_us: u64,
+    pub(super) last_kind: Option<RecordKind>,
+}
+
+/// Reads a log and reports on it, changing nothing. `live`: a writer may be at work.
+pub(crate) fn read_only(dir: &Dir, given: Given, live: bool, visit: &mut Visit<'_>) -> Result<LogReport> {
+    let plan = Plan::read(dir, &dir.list()?, given, Access::Read)?;
+    let (segments, end) = read_log(dir.path(), &plan, given, live, visit)?;
+    Ok(report(segments, end.as_ref()))
+}
+
+fn report(segments: Vec<SegmentSummary>, end: Option<&LogEnd>) -> LogReport {
+    let Some(end) = end else { return LogReport::default() };
+    LogReport {
+        segments,
+        last_lsn: end.position.lsn.previous(),
+        proven_lsn: end.proven_lsn().min(end.position.lsn.previous()),
+        evidence: end.proven,
+        torn: end.torn.then(|| TornTail {
+            file: end.segment.name.to_string(),
+            offset: end.position.offset,
+            lsn: end.position.lsn,
+            kind: end.flaw,
+            kept_in: None,
+        }),
+        rewritten: 0,
+    }
+}
+
+/// Makes a new log: its first segment. The directory exists, is locked and holds no segment.
+pub(super) fn create(dir: &Dir, options: &WalOptions, store_id: StoreId) -> Result<Ready> {
+    let header = new_header(dir, options, store_id);
+    let time_us = header.created_us;
+    let (segment, position) = Builder::new(dir, header)?.name()?;
+    Ok(Ready { store_id, segment, position, closed: Vec::new(), time_us, last_kind: None })
+}
+
+/// Reads an existing log, gives its records to `visit`, and makes it ready to be written.
+pub(super) fn recover(
+    dir: &Dir,
+    options: &WalOptions,
+    given: Given,
+    visit: &mut Visit<'_>,
+) -> Result<(Ready, LogReport)> {
+    let names = dir.list()?;
+    remove_unfinished(dir, &names)?;
+    let plan = Plan::read(dir, &names, given, Access::ReadWrite)?;
+    let (mut segments, end) = read_log(dir.path(), &plan, given, false, visit)?;
+    let Some(end) = end else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
+    let mut report = report(segments.clone(), Some(&end));
+    if let Some(torn) = &report.torn
+        && options.recovery == RecoveryMode::Strict
+    {
+        return Err(Error::corruption(end.segment.file.path(), torn.offset, Some(torn.lsn), torn.kind, None));
+    }
+
+    report.rewritten = end.position.lsn.distance_from(end.first_unproven());
+    segments.truncate(segments.len().saturating_sub(1));
+    let (segment, position) = if end.torn {
+        let (segment, position, kept_in) = build_successor(dir, options, &end)?;
+        if kept_in.is_none() {
+            let bounded = report.segments.last().cloned();
+            segments.extend(bounded.and_then(|old| bound_before(old, segment.base(), &end)));
+        }
+        if let Some(torn) = &mut report.torn {
+            torn.kept_in = kept_in;
+        }
+        (segment, position)
+    } else {
+        rewrite_in_place(&end)?;
+        (end.segment.clone(), end.position)
+    };
+    remove_superseded(dir, &plan)?;
+
+    let ready = Ready {
+        store_id: segment.header.store_id,
+        segment,
+        position,
+        closed: segments,
+        time_us: end.time_us,
+        last_kind: end.last_kind,
+    };
+    Ok((ready, report))
+}
+
+/// The summary of the old last segment, now that a successor with this base bounds it.
+fn bound_before(old: SegmentSummary, base: Lsn, end: &LogEnd) -> Option<SegmentSummary> {
+    let last_lsn = base.previous();
+    Some(SegmentSummary {
+        last_lsn,
+        records: base.distance_from(old.base_lsn),
+        state: super::replay::SegmentState::Closed,
+        used_bytes: end.position.offset,
+        ..old
+    })
+}
+
+/// Writes the unproven records once more where they stand, the same bytes, and syncs them.
+fn rewrite_in_place(end: &LogEnd) -> Result<()> {
+    let from = position_of(&end.segment, end.first_unproven())?.offset;
+    if from == end.position.offset {
+        return Ok(());
+    }
+    let mut buffer = vec![0; WINDOW_BYTES];
+    let mut at = from;
+    while at < end.position.offset {
+        let left = usize::try_from(end.position.offset - at).unwrap_or(usize::MAX).min(buffer.len());
+        let filled = end.segment.file.read_at(&mut buffer[..left], at)?;
+        if filled == 0 {
+            break;
+        }
+        end.segment.file.write_at(&buffer[..filled], at)?;
+        at += filled as u64;
+    }
+    end.segment.file.sync_data()
+}
+
+/// Builds the segment that takes over from a torn one. Also says where the torn one was copied, if its name is taken.
+fn build_successor(
+    dir: &Dir,
+    options: &WalOptions,
+    end: &LogEnd,
+) -> Result<(Segment, Position, Option<String>)> {
+    let old = end.segment.header;
+    let from = position_of(&end.segment, end.first_unproven())?;
+    let fresh = new_header(dir, options, old.store_id);
+    let same_name = from.lsn == old.base;
+    let (previous_last, previous_digest) =
+        if same_name { (old.previous_last, old.previous_digest) } else { (from.lsn.previous(), from.digest) };
+    let header = SegmentHeader {
+        base: from.lsn,
+        previous_last,
+        previous_digest,
+        // Room for all that the old file held, whose payload checksums are taken over as they are.
+        file_len: fresh.file_len.max(old.file_len),
+        checksum: old.checksum,
+        proven_to: end.position.lsn.previous(),
+        created_us: fresh.created_us.max(end.time_us),
+        cut: old.cut,
+        ..fresh
+    };
+    let mut builder = Builder::new(dir, header)?;
+    let mut reader = SegmentReader::new(end.segment.clone());
+    reader.skip_to(from.lsn)?;
+    while reader.position().lsn < end.position.lsn {
+        match reader.read()? {
+            Found::Record { header, payload, .. } => builder.append(&header, payload)?,
+            Found::Seal(_) | Found::Nothing(_) => return Err(changed_meanwhile(&end.segment, reader.position())),
+        }
+    }
+    let kept_in = if same_name { Some(keep_in_lost(dir, old.base)?) } else { None };
+    let (segment, position) = builder.name()?;
+    Ok((segment, position, kept_in))
+}
+
+fn position_of(segment: &Segment, lsn: Lsn) -> Result<Position> {
+    let mut reader = SegmentReader::new(segment.clone());
+    let position = reader.skip_to(lsn)?;
+    if position.lsn == lsn { Ok(position) } else { Err(changed_meanwhile(segment, position)) }
+}
+
+/// A record that was whole a moment ago is not any more: the medium is failing under our hands.
+fn changed_meanwhile(segment: &Segment, at: Position) -> Error {
+    Error::corruption(segment.file.path(), at.offset, Some(at.lsn), CorruptionKind::Payload, None)
+}
+
+pub(super) fn remove_unfinished(dir: &Dir, names: &[String]) -> Result<()> {
+    names.iter().filter(|name| names::is_tmp(name)).try_for_each(|name| dir.remove(name))
+}
+
+/// A cut took them out of the log; the process that made it may have died before removing them.
+fn remove_superseded(dir: &Dir, plan: &Plan) -> Result<()> {
+    plan.superseded.iter().try_for_each(|base| dir.remove(&names::segment(*base)))
+}
+
+/// The header of a log's very first segment; later ones change what differs.
+pub(super) fn new_header(dir: &Dir, options: &WalOptions, store_id: StoreId) -> SegmentHeader {
+    let storage = dir.storage();
+    SegmentHeader {
+        store_id,
+        base: Lsn::new(1),
+        file_len: options.segment_bytes,
+        salt: storage.random_u64(),
+        checksum: options.checksum,
+        previous_last: Lsn::ZERO,
+        previous_digest: Digest::default(),
+        proven_to: Lsn::ZERO,
+        created_us: storage.now_us(),
+        cut: 0,
+    }
+}
+
+pub(crate) fn new_store_id(storage: &dyn Storage) -> StoreId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&storage.random_u64().to_le_bytes());
+    id[8..].copy_from_slice(&storage.random_u64().to_le_bytes());
+    StoreId(id)
+}
+
+/// True if the directory holds at least one file that is named like a segment.
+pub(crate) fn has_segments(names: &[String]) -> bool {
+    !segment_bases(names).is_empty()
+}

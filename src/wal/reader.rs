@@ -1,0 +1,294 @@
+//! Reading a log: beside its own writer, one segment by itself, or from outside.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::log::Log;
+use super::plan::{Given, Plan};
+use super::replay::read_last;
+use super::segment_reader::{Found, Segment, SegmentReader};
+use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
+use crate::format::names;
+use crate::format::record::RecordKind;
+use crate::lsn::Lsn;
+use crate::storage::dir::Dir;
+use crate::storage::{Access, RealDisk, Storage};
+
+/// A record, read back from the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its LSN.
+    pub lsn: Lsn,
+    /// What was known to be durable when it was written.
+    pub durable_lsn: Lsn,
+    /// When it was written, in microseconds since 1970-01-01 UTC; never below the time of an earlier record.
+    pub time_us: u64,
+    /// What it is. Marks have an LSN and no payload.
+    pub kind: RecordKind,
+    /// The name of its segment.
+    pub file: Arc<str>,
+    /// Where it stands there, in bytes.
+    pub offset: u64,
+    /// Bytes that it takes there.
+    pub bytes: u64,
+    /// What was appended.
+    pub payload: Vec<u8>,
+}
+
+/// The record at the reader's position; otherwise what stands there.
+fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKind>> {
+    let file = reader.segment().name.clone();
+    Ok(match reader.read()? {
+        Found::Record { header, offset, payload } => Ok(Record {
+            lsn: header.lsn,
+            durable_lsn: header.durable_lsn,
+            time_us: header.time_us,
+            kind: header.kind,
+            file,
+            offset,
+            bytes: header.stored_bytes(),
+            payload: payload.to_vec(),
+        }),
+        Found::Seal(_) => Err(CorruptionKind::RecordHeader),
+        Found::Nothing(kind) => Err(kind),
+    })
+}
+
+/// The records of a running log from some LSN on, marks included: see [`Wal::read_from`](super::Wal::read_from).
+///
+/// It ends at the durable LSN. Asked again later, it goes on from there.
+#[derive(Debug)]
+pub struct Records {
+    log: Arc<Log>,
+    next: Lsn,
+    reader: Option<SegmentReader>,
+}
+
+impl Records {
+    pub(super) fn new(log: Arc<Log>, from: Lsn) -> Result<Records> {
+        let oldest = log.oldest();
+        if from < oldest {
+            return Err(Error::Compacted { oldest });
+        }
+        Ok(Records { log, next: from, reader: None })
+    }
+
+    fn read_next(&mut self) -> Result<Record> {
+        // At most three looks: at a window read too early, at a segment that was closed since, at the right place.
+        let mut found = Err(CorruptionKind::RecordHeader);
+        for _ in 0..3 {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                None => self.reader.insert(self.open()?),
+            };
+            found = match reader.skip_to(self.next)?.lsn == self.next {
+                true => read_record(reader)?,
+                false => found,
+            };
+            match &found {
+                Ok(_) => break,
+                Err(_) => self.reader = None,
+            }
+        }
+        found.map_err(|kind| {
+            let path = self.log.dir.file_path(&self.segment().1);
+            let evidence = Evidence { lsn: self.log.durable(), source: EvidenceSource::Memory };
+            Error::corruption(&path, 0, Some(self.next), kind, Some(evidence))
+        })
+    }
+
+    fn open(&self) -> Result<SegmentReader> {
+        Ok(SegmentReader::new(Segment::open(&self.log.dir, self.segment().0, Access::Read)?))
+    }
+
+    /// The base and the file of the segment that holds the next record.
+    fn segment(&self) -> (Lsn, Arc<str>) {
+        let closed = self.log.closed.read();
+        match closed.iter().find(|segment| segment.last_lsn >= self.next) {
+            Some(segment) => (segment.base_lsn, segment.file.clone()),
+            None => {
+                drop(closed);
+                let active = self.log.active();
+                (active.base_lsn, active.file)
+            }
+        }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Result<Record>> {
+        if self.next > self.log.durable() {
+            return None;
+        }
+        let result = self.read_next();
+        if result.is_ok() {
+            self.next = self.next.next();
+        }
+        Some(result)
+    }
+}
+
+/// The records of one segment, read independently of all others: see
+/// [`Wal::segment_readers`](super::Wal::segment_readers). It may be sent to another thread.
+#[derive(Debug)]
+pub struct SegmentRecords {
+    reader: SegmentReader,
+    until: Lsn,
+    failed: bool,
+}
+
+impl SegmentRecords {
+    pub(super) fn new(segment: Segment, until: Lsn) -> SegmentRecords {
+        SegmentRecords { reader: SegmentReader::new(segment), until, failed: false }
+    }
+
+    /// The segment's file name.
+    pub fn file(&self) -> &str {
+        &self.reader.segment().name
+    }
+
+    /// The LSN of its first record.
+    pub fn base_lsn(&self) -> Lsn {
+        self.reader.segment().base()
+    }
+
+    /// The last LSN that will be read.
+    pub fn last_lsn(&self) -> Lsn {
+        self.until
+    }
+}
+
+impl Iterator for SegmentRecords {
+    type Item = Result<Record>;
+
+    /// After an error comes nothing more.
+    fn next(&mut self) -> Option<Result<Record>> {
+        let at = self.reader.position();
+        if self.failed || at.lsn > self.until {
+            return None;
+        }
+        let result = match read_record(&mut self.reader) {
+            Ok(Ok(record)) => Ok(record),
+            Ok(Err(kind)) => {
+                let path = self.reader.segment().file.path();
+                let evidence = Evidence { lsn: self.until, source: EvidenceSource::Successor };
+                Err(Error::corruption(path, at.offset, Some(at.lsn), kind, Some(evidence)))
+            }
+            Err(error) => Err(error),
+        };
+        self.failed = result.is_err();
+        Some(result)
+    }
+}
+
+/// The records of a log that this process does not hold open, from the oldest on; changes nothing.
+///
+/// Beside a live writer it ends at what the files prove to be durable; otherwise at the last whole record, which is
+/// what opening would keep.
+///
+/// ```
+/// use forelog::wal::LogReader;
+/// use forelog::WalOptions;
+///
+/// let dir = tempfile::tempdir()?;
+/// let wal = WalOptions::new().open(dir.path().join("log"))?;
+/// wal.append(b"hello")?;
+/// wal.close()?;
+///
+/// let records = LogReader::open(dir.path().join("log"))?.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(records[0].payload, b"hello");
+/// # Ok::<(), forelog::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LogReader {
+    segments: VecDeque<SegmentRecords>,
+    live: bool,
+}
+
+impl LogReader {
+    /// Reads the log in a directory of the real disk.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`] where there is no log; what is wrong with a segment's header, or with the end of the log.
+    pub fn open(dir: impl AsRef<Path>) -> Result<LogReader> {
+        LogReader::open_on(Arc::new(RealDisk), dir)
+    }
+
+    /// Reads the log in a directory of this disk.
+    ///
+    /// # Errors
+    /// As [`LogReader::open`].
+    pub fn open_on(storage: Arc<dyn Storage>, dir: impl AsRef<Path>) -> Result<LogReader> {
+        let dir = Dir::new(storage, dir.as_ref());
+        let live = is_live(&dir)?;
+        // Beside a live writer a segment may be added or go between two looks: look again when that happens.
+        let mut tries = 0;
+        loop {
+            let names = dir.list()?;
+            let result = LogReader::plan(&dir, &names, live);
+            tries += 1;
+            if result.is_ok() || !live || tries == MAX_LOOKS || names == dir.list()? {
+                return result;
+            }
+        }
+    }
+
+    fn plan(dir: &Dir, names: &[String], live: bool) -> Result<LogReader> {
+        let plan = Plan::read(dir, names, Given::default(), Access::Read)?;
+        if plan.links.is_empty() {
+            return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+        }
+        let mut segments = VecDeque::with_capacity(plan.links.len());
+        for link in plan.links {
+            let until = match link.bound {
+                Some((last, _)) => last,
+                None => {
+                    let end = read_last(dir.path(), &link.segment, None, live, &mut |_| Ok(()))?;
+                    let last = end.position.lsn.previous();
+                    if live { end.proven_lsn().min(last) } else { last }
+                }
+            };
+            segments.push_back(SegmentRecords::new(link.segment, until));
+        }
+        Ok(LogReader { segments, live })
+    }
+
+    /// True if a writer has the log open.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+}
+
+impl Iterator for LogReader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Result<Record>> {
+        loop {
+            match self.segments.front_mut()?.next() {
+                Some(Err(error)) => {
+                    self.segments.clear();
+                    return Some(Err(error));
+                }
+                Some(record) => return Some(record),
+                None => self.segments.pop_front(),
+            };
+        }
+    }
+}
+
+/// How often a changing directory is looked at before what was seen is taken for the truth.
+pub(crate) const MAX_LOOKS: usize = 100;
+
+/// True if a writer has the directory open. The shared lock that finds this out is held for a moment only.
+pub(crate) fn is_live(dir: &Dir) -> Result<bool> {
+    match dir.lock(names::LOCK, false) {
+        Ok(_) => Ok(false),
+        Err(Error::Locked { .. }) => Ok(true),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

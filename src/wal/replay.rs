@@ -1,0 +1,206 @@
+//! Reads the planned log from its beginning to its end and says what the end is. Changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::evidence::{Rest, TailFacts, Verdict, judge, scan_rest, stronger};
+use super::plan::{Given, Link, Plan};
+use super::segment_reader::{Found, Position, Segment, SegmentReader};
+use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
+use crate::format::record::{RecordHeader, RecordKind};
+use crate::lsn::Lsn;
+
+/// A record where it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordRef<'a> {
+    pub(crate) header: &'a RecordHeader,
+    pub(crate) payload: &'a [u8],
+    pub(crate) file: &'a Arc<str>,
+    pub(crate) offset: u64,
+}
+
+/// Takes the records of the log, in their order.
+pub(crate) type Visit<'a> = dyn FnMut(RecordRef<'_>) -> Result<()> + 'a;
+
+/// What one segment holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SegmentSummary {
+    /// The file's name.
+    pub file: Arc<str>,
+    /// The LSN of the first record.
+    pub base_lsn: Lsn,
+    /// The LSN of the last record; `base_lsn - 1` where there is none.
+    pub last_lsn: Lsn,
+    /// How many records there are.
+    pub records: u64,
+    /// The file's length in bytes.
+    pub bytes: u64,
+    /// Of these, the bytes up to the end of the last record.
+    pub used_bytes: u64,
+    /// Whether the log goes on behind it.
+    pub state: SegmentState,
+}
+
+/// Whether the log goes on behind a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentState {
+    /// Finished: another segment follows.
+    Closed,
+    /// The last one, where the log is written.
+    Active,
+}
+
+impl SegmentSummary {
+    pub(super) fn new(segment: &Segment, end: Position, state: SegmentState) -> SegmentSummary {
+        SegmentSummary {
+            file: segment.name.clone(),
+            base_lsn: segment.base(),
+            last_lsn: end.lsn.previous(),
+            records: end.lsn.distance_from(segment.base()),
+            bytes: segment.header.file_len,
+            used_bytes: end.offset,
+            state,
+        }
+    }
+}
+
+/// The end of the log, as its last segment shows it.
+#[derive(Clone, Debug)]
+pub(super) struct LogEnd {
+    pub(super) segment: Segment,
+    /// Behind the last whole record.
+    pub(super) position: Position,
+    /// The strongest evidence there is, from whatever source.
+    pub(super) proven: Option<Evidence>,
+    /// [`Verdict::End`] or [`Verdict::Torn`]; the others are errors.
+    pub(super) torn: bool,
+    /// What stands where the next record would.
+    pub(super) flaw: CorruptionKind,
+    /// The time of the last record; if there is none, of the file's creation.
+    pub(super) time_us: u64,
+    /// What the last record of the segment is.
+    pub(super) last_kind: Option<RecordKind>,
+}
+
+impl LogEnd {
+    pub(super) fn proven_lsn(&self) -> Lsn {
+        self.proven.map_or(Lsn::ZERO, |evidence| evidence.lsn)
+    }
+
+    /// The first LSN that nothing proves to be durable.
+    pub(super) fn first_unproven(&self) -> Lsn {
+        self.proven_lsn().next().clamp(self.segment.base(), self.position.lsn)
+    }
+}
+
+/// Reads the whole log. `None` for a log without segments.
+pub(super) fn read_log(
+    dir: &Path,
+    plan: &Plan,
+    given: Given,
+    live: bool,
+    visit: &mut Visit<'_>,
+) -> Result<(Vec<SegmentSummary>, Option<LogEnd>)> {
+    let mut summaries = Vec::with_capacity(plan.links.len());
+    for link in &plan.links {
+        match link.bound {
+            Some(_) => summaries.push(read_bounded(dir, link, visit)?),
+            None => {
+                let end = read_last(dir, &link.segment, given.proven, live, visit)?;
+                summaries.push(SegmentSummary::new(&link.segment, end.position, SegmentState::Active));
+                return Ok((summaries, Some(end)));
+            }
+        }
+    }
+    Ok((summaries, None))
+}
+
+/// Reads a segment that has a successor: it must hold exactly what the successor states.
+pub(super) fn read_bounded(dir: &Path, link: &Link, visit: &mut Visit<'_>) -> Result<SegmentSummary> {
+    let segment = &link.segment;
+    let (last, digest) = link.bound.unwrap_or_default();
+    let evidence = Some(Evidence { lsn: last, source: EvidenceSource::Successor });
+    let mut reader = SegmentReader::new(segment.clone());
+    while reader.position().lsn <= last {
+        let at = reader.position();
+        let kind = match reader.read()? {
+            Found::Record { header, offset, payload } => {
+                visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
+                continue;
+            }
+            // The segment was finished here, and the next file begins later: one between them is gone.
+            Found::Seal(_) => return Err(missing(dir, at.lsn, last, EvidenceSource::Successor)),
+            Found::Nothing(kind) => kind,
+        };
+        return Err(Error::corruption(segment.file.path(), at.offset, Some(at.lsn), kind, evidence));
+    }
+    let end = reader.position();
+    if end.digest != digest || end.lsn != last.next() {
+        let kind = CorruptionKind::Digest;
+        return Err(Error::corruption(segment.file.path(), end.offset, Some(last), kind, evidence));
+    }
+    Ok(SegmentSummary::new(segment, end, SegmentState::Closed))
+}
+
+/// Reads the last segment up to its end and judges that end.
+///
+/// `live`: a writer may be adding records meanwhile. Then evidence that is found behind a missing record may only
+/// mean that both were written after the reader had looked: so the place is read once more.
+pub(super) fn read_last(
+    dir: &Path,
+    segment: &Segment,
+    given: Option<Evidence>,
+    live: bool,
+    visit: &mut Visit<'_>,
+) -> Result<LogEnd> {
+    let header = segment.header;
+    let own = Evidence { lsn: header.proven_to, source: EvidenceSource::SegmentHeader };
+    let mut proven = stronger(given, Some(own));
+    let mut reader = SegmentReader::new(segment.clone());
+    let (mut time_us, mut last_kind) = (header.created_us, None);
+    let mut judged_at = None;
+    loop {
+        let at = reader.position();
+        let (sealed, flaw) = match reader.read()? {
+            Found::Record { header, offset, payload } => {
+                let source = EvidenceSource::Record { lsn: header.lsn, offset };
+                proven = stronger(proven, Some(Evidence { lsn: header.durable_lsn, source }));
+                (time_us, last_kind) = (header.time_us, Some(header.kind));
+                visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
+                continue;
+            }
+            Found::Seal(_) => (true, CorruptionKind::RecordHeader),
+            Found::Nothing(flaw) => (false, flaw),
+        };
+        let Rest { all_zeros, evidence } = scan_rest(segment, at)?;
+        let strongest = stronger(proven, evidence);
+        let proven_lsn = strongest.map_or(Lsn::ZERO, |evidence| evidence.lsn);
+        let facts = TailFacts { expected: at.lsn, proven: proven_lsn, sealed, all_zeros };
+        let verdict = judge(facts);
+        if live && verdict == Verdict::Corrupt && judged_at != Some(at) {
+            judged_at = Some(at);
+            reader.forget_window();
+            continue;
+        }
+        let torn = match verdict {
+            Verdict::SuccessorMissing => {
+                return Err(missing(dir, at.lsn, at.lsn.previous(), EvidenceSource::Seal));
+            }
+            Verdict::Corrupt => {
+                let kind = if all_zeros { CorruptionKind::LogTooShort } else { flaw };
+                return Err(Error::corruption(segment.file.path(), at.offset, Some(at.lsn), kind, strongest));
+            }
+            Verdict::End => false,
+            Verdict::Torn => true,
+        };
+        let segment = segment.clone();
+        return Ok(LogEnd { segment, position: at, proven: strongest, torn, flaw, time_us, last_kind });
+    }
+}
+
+fn missing(dir: &Path, lsn: Lsn, proven: Lsn, source: EvidenceSource) -> Error {
+    Error::MissingSegment { dir: dir.to_path_buf(), lsn, evidence: Evidence { lsn: proven, source } }
+}

@@ -1,0 +1,207 @@
+//! Reads a whole log, changes nothing, and names everything that is wrong.
+//!
+//! Opening stops at the first problem. Verification goes on: each segment is judged by itself, as far as its bound
+//! is known from the names of the files.
+
+use serde::Serialize;
+
+use super::plan::{Given, Plan, foreign, segment_bases};
+use super::reader::{MAX_LOOKS, is_live};
+use super::replay::{SegmentSummary, Visit, read_bounded, read_last};
+use super::segment_reader::Segment;
+use super::{SegmentState, TornTail};
+use crate::error::{Error, EvidenceSource, Result};
+use crate::lsn::Lsn;
+use crate::storage::Access;
+use crate::storage::dir::Dir;
+
+/// What a log is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStatus {
+    /// Whole to its end.
+    #[default]
+    Clean,
+    /// Whole, but for an unfinished write at its end, which opening will cut off.
+    Torn,
+    /// Something that was durable is wrong or missing.
+    Corrupt,
+    /// A writer has it open; what is durable is whole.
+    Live,
+}
+
+/// Something that is wrong with a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file's name.
+    pub file: String,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// The LSN that should stand there, where it is known.
+    pub lsn: Option<Lsn>,
+    /// What is wrong, in `snake_case`: the name of a [`CorruptionKind`](crate::error::CorruptionKind),
+    /// `missing_segment`, `unsupported_format` or `torn`.
+    pub kind: String,
+    /// What proves that it was right once.
+    pub evidence: Option<String>,
+}
+
+impl Problem {
+    /// The problem that an error describes; `None` for an error that is none of the file's, such as a failed read.
+    pub(crate) fn of(error: &Error, name: &str) -> Option<Problem> {
+        Some(match error {
+            Error::Corruption(corruption) => Problem {
+                file: corruption
+                    .file
+                    .file_name()
+                    .map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned()),
+                offset: corruption.offset,
+                lsn: corruption.lsn,
+                kind: corruption.kind.name().to_owned(),
+                evidence: corruption.evidence.as_ref().map(ToString::to_string),
+            },
+            Error::MissingSegment { lsn, evidence, .. } => Problem {
+                file: crate::format::names::segment(*lsn),
+                offset: 0,
+                lsn: Some(*lsn),
+                kind: "missing_segment".to_owned(),
+                evidence: Some(evidence.to_string()),
+            },
+            Error::UnsupportedFormat { found, supported, .. } => Problem {
+                file: name.to_owned(),
+                offset: 8,
+                lsn: None,
+                kind: "unsupported_format".to_owned(),
+                evidence: Some(format!("it states version {found}; this release reads {supported}")),
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// What verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogVerification {
+    /// The verdict.
+    pub status: LogStatus,
+    /// How many whole records were read.
+    pub records: u64,
+    /// The last LSN that opening would keep; beside a live writer, the last that is proven durable.
+    pub last_lsn: Lsn,
+    /// The segments that are whole.
+    pub segments: Vec<SegmentSummary>,
+    /// What is wrong, a torn tail included.
+    pub problems: Vec<Problem>,
+    /// The unfinished end, if there is one.
+    pub torn: Option<TornTail>,
+}
+
+/// Verifies the log in a directory.
+pub(crate) fn verify(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<LogVerification> {
+    // Asked before each look, because a writer may come.
+    let mut looks = 0;
+    loop {
+        let live = is_live(dir)?;
+        let names = dir.list()?;
+        let result = look(dir, &names, given, live, visit);
+        looks += 1;
+        let alarm = !matches!(&result, Ok(found) if found.status != LogStatus::Corrupt);
+        let changed = names != dir.list()? || live != is_live(dir)?;
+        if !(alarm && changed) || looks == MAX_LOOKS {
+            return result;
+        }
+    }
+}
+
+fn look(
+    dir: &Dir,
+    names: &[String],
+    given: Given,
+    live: bool,
+    visit: &mut Visit<'_>,
+) -> Result<LogVerification> {
+    let mut found = LogVerification::default();
+    let bases: Vec<Lsn> = segment_bases(names)
+        .into_iter()
+        .filter(|base| given.first_segment.is_none_or(|first| *base >= first))
+        .collect();
+    if bases.is_empty() && given.first_segment.is_none() {
+        return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+    }
+    if let Some(first) = given.first_segment
+        && bases.first() != Some(&first)
+    {
+        let evidence = crate::error::Evidence { lsn: first, source: EvidenceSource::Manifest };
+        found.note(&Error::MissingSegment { dir: dir.path().to_path_buf(), lsn: first, evidence }, "")?;
+    }
+
+    let mut opened = Vec::new();
+    let mut store_id = given.store_id;
+    for base in &bases {
+        let checked = Segment::open(dir, *base, Access::Read).and_then(|segment| {
+            match *store_id.get_or_insert(segment.header.store_id) == segment.header.store_id {
+                true => Ok(segment),
+                false => Err(foreign(&segment)),
+            }
+        });
+        match checked {
+            Ok(segment) => opened.push(segment),
+            Err(error) => found.note(&error, &crate::format::names::segment(*base))?,
+        }
+    }
+    let plan = Plan::link(opened);
+    let last_base = bases.last().copied();
+    for link in &plan.links {
+        let name = &link.segment.name;
+        let mut records = 0;
+        let mut count = |record: super::RecordRef<'_>| {
+            records += 1;
+            visit(record)
+        };
+        let result = match link.bound {
+            Some(_) => read_bounded(dir.path(), link, &mut count),
+            // Where the last file's header is bad, this one is not the last, and its end says nothing.
+            None if Some(link.segment.base()) != last_base => continue,
+            None => read_last(dir.path(), &link.segment, given.proven, live, &mut count).map(|end| {
+                if end.torn && !live {
+                    found.torn = Some(TornTail {
+                        file: name.to_string(),
+                        offset: end.position.offset,
+                        lsn: end.position.lsn,
+                        kind: end.flaw,
+                        kept_in: None,
+                    });
+                }
+                let last = end.position.lsn.previous();
+                found.last_lsn = if live { end.proven_lsn().min(last) } else { last };
+                SegmentSummary::new(&link.segment, end.position, SegmentState::Active)
+            }),
+        };
+        found.records += records;
+        match result {
+            Ok(summary) => found.segments.push(summary),
+            Err(error) => found.note(&error, name)?,
+        }
+    }
+    found.status = match (&found.problems[..], &found.torn) {
+        ([_, ..], _) => LogStatus::Corrupt,
+        ([], _) if live => LogStatus::Live,
+        ([], Some(_)) => LogStatus::Torn,
+        ([], None) => LogStatus::Clean,
+    };
+    if let Some(torn) = &found.torn {
+        let (file, offset, lsn) = (torn.file.clone(), torn.offset, Some(torn.lsn));
+        found.problems.push(Problem { file, offset, lsn, kind: "torn".to_owned(), evidence: None });
+    }
+    Ok(found)
+}
+
+impl LogVerification {
+    /// Takes note of a problem; passes on an error that says nothing about the files.
+    fn note(&mut self, error: &Error, name: &str) -> Result<()> {
+        let problem = Problem::of(error, name).ok_or_else(|| error.clone())?;
+        self.problems.push(problem);
+        Ok(())
+    }
+}
