@@ -20,10 +20,19 @@
 //!
 //! Where to read next: `real`, which is short, then `sim`.
 
+mod content;
+mod locks;
+mod memory;
+mod real;
+mod tree;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+pub use memory::MemoryDisk;
+pub use real::RealDisk;
 
 /// A disk, a clock and a source of randomness.
 ///
