@@ -19,8 +19,21 @@ use serde::{Deserialize, Serialize};
 use super::codec;
 
 /// The number of a keyspace. Never used again after the keyspace is dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[derive(Encode, BorrowDecode)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Encode,
+    BorrowDecode,
+)]
 #[serde(transparent)]
 pub struct KeyspaceId(pub u32);
 

@@ -54,7 +54,9 @@ mod tests {
         assert_eq!(segment(Lsn::new(42)), "00000000000000000042.wal");
         assert_eq!(parse_segment("00000000000000000042.wal"), Some(Lsn::new(42)));
         assert!(segment(Lsn::new(2)) < segment(Lsn::new(10)));
-        for other in ["42.wal", "00000000000000000000.wal", "0000000000000000004x.wal", "99999999999999999999.wal"] {
+        for other in
+            ["42.wal", "00000000000000000000.wal", "0000000000000000004x.wal", "99999999999999999999.wal"]
+        {
             assert_eq!(parse_segment(other), None, "{other}");
         }
     }

@@ -47,8 +47,7 @@ const MAGIC: &[u8; 8] = b"FORELOG\n";
 const CRC_AT: usize = SEGMENT_HEADER_BYTES - 4;
 
 const _: () = assert!(SEGMENT_HEADER_BYTES as u64 % RECORD_ALIGNMENT == 0);
-const _: () =
-    assert!(MIN_SEGMENT_BYTES > (SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES + SEAL_BYTES) as u64);
+const _: () = assert!(MIN_SEGMENT_BYTES > (SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES + SEAL_BYTES) as u64);
 
 /// What a segment says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

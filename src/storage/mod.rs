@@ -21,6 +21,7 @@
 //! Where to read next: `real`, which is short, then `sim`.
 
 mod content;
+pub(crate) mod dir;
 mod locks;
 mod memory;
 mod real;

@@ -11,7 +11,7 @@
 use crate::error::Result;
 use crate::format::names;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
-use crate::format::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 use crate::storage::dir::{Dir, DirFile};
 
@@ -90,19 +90,4 @@ pub(super) fn keep_in_lost(dir: &Dir, base: Lsn) -> Result<String> {
     copy.sync_all()?;
     lost.sync()?;
     Ok(format!("{}/{copy_name}", names::LOST))
-}
-
-/// The header of a first segment, or of the one after `previous`.
-pub(super) fn header_after(previous: Option<(&SegmentHeader, Position)>, new: SegmentHeader) -> SegmentHeader {
-    debug_assert!(new.file_len > SEGMENT_HEADER_BYTES as u64);
-    match previous {
-        None => new,
-        Some((header, end)) => SegmentHeader {
-            store_id: header.store_id,
-            base: end.lsn,
-            previous_last: end.lsn.previous(),
-            previous_digest: end.digest,
-            ..new
-        },
-    }
 }

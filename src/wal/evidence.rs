@@ -35,7 +35,8 @@ pub(super) fn stronger(one: Option<Evidence>, other: Option<Evidence>) -> Option
 /// Scans a segment from `from` to its end.
 pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
     let mut rest = Rest { all_zeros: true, evidence: None };
-    let mut window = vec![0; WINDOW_BYTES.min(usize::try_from(segment.header.file_len).unwrap_or(WINDOW_BYTES))];
+    let mut window =
+        vec![0; WINDOW_BYTES.min(usize::try_from(segment.header.file_len).unwrap_or(WINDOW_BYTES))];
     let mut at = from.offset;
     loop {
         let left = usize::try_from(segment.header.file_len - at).unwrap_or(usize::MAX).min(window.len());
@@ -68,7 +69,8 @@ fn evidence_at(segment: &Segment, from: Position, offset: u64, bytes: &[u8]) -> 
     // Between the expected record and this place there is room for so many records, and no more.
     let room = (offset - from.offset) / stored_bytes(0);
     if let Some(header) = RecordHeader::decode(bytes, salt, offset) {
-        let fits = offset.checked_add(header.stored_bytes()).is_some_and(|end| end <= segment.header.records_end());
+        let fits =
+            offset.checked_add(header.stored_bytes()).is_some_and(|end| end <= segment.header.records_end());
         let possible = header.lsn >= from.lsn && header.lsn.distance_from(from.lsn) <= room;
         let source = EvidenceSource::Record { lsn: header.lsn, offset };
         return (fits && possible).then_some(Evidence { lsn: header.durable_lsn, source });

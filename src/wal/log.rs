@@ -283,7 +283,10 @@ impl Log {
     }
 
     /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.
-    pub(super) fn exclusive<T>(&self, change: impl FnOnce(&mut Tail, &mut DirFile) -> Result<T>) -> Result<T> {
+    pub(super) fn exclusive<T>(
+        &self,
+        change: impl FnOnce(&mut Tail, &mut DirFile) -> Result<T>,
+    ) -> Result<T> {
         let mut tail = self.tail.lock();
         if tail.closed {
             return Err(Error::Closed);

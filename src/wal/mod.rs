@@ -96,7 +96,8 @@ impl WalOptions {
         dir.sync()?;
         let files = dir.list()?;
         let keeper = Keeper::new(self.idle_mark);
-        let reason = |reason: &str| Error::NotAStore { dir: dir.path().to_path_buf(), reason: reason.to_owned() };
+        let reason =
+            |reason: &str| Error::NotAStore { dir: dir.path().to_path_buf(), reason: reason.to_owned() };
         if files.iter().any(|name| name == names::MANIFEST) {
             return Err(reason("it is a whole store, not a log alone; open it with Db::open"));
         }
@@ -280,17 +281,13 @@ impl Wal {
     }
 
     /// One reader for each segment, to be used by as many threads; each ends at what is durable now.
-    ///
-    /// # Errors
-    /// [`Error::Io`], or what is wrong with a segment's header.
-    pub fn segment_readers(&self) -> Result<Vec<SegmentRecords>> {
+    pub fn segment_readers(&self) -> Vec<SegmentRecords> {
         let durable = self.durable_lsn();
         self.segments()
             .into_iter()
             .map(|summary| {
-                let access = crate::storage::Access::Read;
-                let segment = segment_reader::Segment::open(&self.log.dir, summary.base_lsn, access)?;
-                Ok(SegmentRecords::new(segment, summary.last_lsn.min(durable)))
+                let until = summary.last_lsn.min(durable);
+                SegmentRecords::new(self.log.dir.clone(), summary.base_lsn, until)
             })
             .collect()
     }

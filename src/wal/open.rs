@@ -76,8 +76,8 @@ pub(super) struct Ready {
 
 /// Reads a log and reports on it, changing nothing. `live`: a writer may be at work.
 pub(crate) fn read_only(dir: &Dir, given: Given, live: bool, visit: &mut Visit<'_>) -> Result<LogReport> {
-    let plan = Plan::read(dir, &dir.list()?, given, Access::Read)?;
-    let (segments, end) = read_log(dir.path(), &plan, given, live, visit)?;
+    let plan = Plan::read(dir, &dir.list()?, given)?;
+    let (segments, end) = read_log(dir, &plan, given, Access::Read, live, visit)?;
     Ok(report(segments, end.as_ref()))
 }
 
@@ -116,8 +116,8 @@ pub(super) fn recover(
 ) -> Result<(Ready, LogReport)> {
     let names = dir.list()?;
     remove_unfinished(dir, &names)?;
-    let plan = Plan::read(dir, &names, given, Access::ReadWrite)?;
-    let (mut segments, end) = read_log(dir.path(), &plan, given, false, visit)?;
+    let plan = Plan::read(dir, &names, given)?;
+    let (mut segments, end) = read_log(dir, &plan, given, Access::ReadWrite, false, visit)?;
     let Some(end) = end else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
     let mut report = report(segments.clone(), Some(&end));
     if let Some(torn) = &report.torn
@@ -217,7 +217,9 @@ fn build_successor(
     while reader.position().lsn < end.position.lsn {
         match reader.read()? {
             Found::Record { header, payload, .. } => builder.append(&header, payload)?,
-            Found::Seal(_) | Found::Nothing(_) => return Err(changed_meanwhile(&end.segment, reader.position())),
+            Found::Seal(_) | Found::Nothing(_) => {
+                return Err(changed_meanwhile(&end.segment, reader.position()));
+            }
         }
     }
     let kept_in = if same_name { Some(keep_in_lost(dir, old.base)?) } else { None };

@@ -7,13 +7,12 @@
 //! A segment with a successor must yield exactly `base ..= successor.base - 1`, with the digest that the successor
 //! states. What lies behind that bound is never read: it may be the rest of a torn tail.
 
-use std::path::Path;
-
 use super::segment_reader::Segment;
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
 use crate::format::StoreId;
 use crate::format::checksum::Digest;
 use crate::format::names;
+use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 use crate::storage::Access;
 use crate::storage::dir::Dir;
@@ -29,10 +28,10 @@ pub(crate) struct Given {
     pub(crate) store_id: Option<StoreId>,
 }
 
-/// A segment's place in the chain.
+/// A segment's place in the chain. The file is not kept open: a log may have more segments than a process descriptors.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    pub(super) segment: Segment,
+    pub(super) header: SegmentHeader,
     /// What the successor states: the last LSN of this segment and the digest up to it. `None` for the last segment.
     pub(super) bound: Option<(Lsn, Digest)>,
 }
@@ -55,15 +54,15 @@ impl Plan {
     /// Reads the headers of a directory's segments.
     ///
     /// # Errors
-    /// The first thing that is wrong. [`Plan::links_of`] is the same for a caller who wants to go on.
-    pub(super) fn read(dir: &Dir, names: &[String], given: Given, access: Access) -> Result<Plan> {
+    /// The first thing that is wrong.
+    pub(super) fn read(dir: &Dir, names: &[String], given: Given) -> Result<Plan> {
         let segments = segment_bases(names)
             .into_iter()
             .filter(|base| given.first_segment.is_none_or(|first| *base >= first))
-            .map(|base| Segment::open(dir, base, access))
+            .map(|base| Ok(Segment::open(dir, base, Access::Read)?.header))
             .collect::<Result<Vec<_>>>()?;
         let plan = Plan::link(segments);
-        plan.check(dir.path(), given)?;
+        plan.check(dir, given)?;
         Ok(plan)
     }
 
@@ -71,43 +70,44 @@ impl Plan {
     ///
     /// A cut (`wal::cut`) names a segment with a higher cut number, and everything at or above its base that has a
     /// lower one is out of the log from that moment.
-    pub(super) fn link(segments: Vec<Segment>) -> Plan {
+    pub(super) fn link(headers: Vec<SegmentHeader>) -> Plan {
         let mut plan = Plan::default();
         let mut cuts = 0;
-        for segment in segments {
-            if segment.header.cut < cuts {
-                plan.superseded.push(segment.base());
+        for header in headers {
+            if header.cut < cuts {
+                plan.superseded.push(header.base);
                 continue;
             }
-            cuts = segment.header.cut;
+            cuts = header.cut;
             if let Some(before) = plan.links.last_mut() {
-                before.bound = Some((segment.header.previous_last, segment.header.previous_digest));
+                before.bound = Some((header.previous_last, header.previous_digest));
             }
-            plan.links.push(Link { segment, bound: None });
+            plan.links.push(Link { header, bound: None });
         }
         plan
     }
 
     /// Checks that the chain begins where it must and that all its segments belong to one store.
-    fn check(&self, dir: &Path, given: Given) -> Result<()> {
-        let begins = self.links.first().map(|link| link.segment.base());
+    fn check(&self, dir: &Dir, given: Given) -> Result<()> {
+        let begins = self.links.first().map(|link| link.header.base);
         if let Some(first) = given.first_segment
             && begins != Some(first)
         {
             let evidence = Evidence { lsn: first, source: EvidenceSource::Manifest };
-            return Err(Error::MissingSegment { dir: dir.to_path_buf(), lsn: first, evidence });
+            return Err(Error::MissingSegment { dir: dir.path().to_path_buf(), lsn: first, evidence });
         }
-        let store_id = given.store_id.or(self.links.first().map(|link| link.segment.header.store_id));
+        let store_id = given.store_id.or(self.links.first().map(|link| link.header.store_id));
         for link in &self.links {
-            if Some(link.segment.header.store_id) != store_id {
-                return Err(foreign(&link.segment));
+            if Some(link.header.store_id) != store_id {
+                return Err(foreign(dir, link.header.base));
             }
         }
         Ok(())
     }
 }
 
-pub(super) fn foreign(segment: &Segment) -> Error {
-    let kind = CorruptionKind::ForeignStore;
-    Error::corruption(segment.file.path(), 16, Some(segment.base()), kind, None)
+/// The error for a segment that belongs to another store.
+pub(super) fn foreign(dir: &Dir, base: Lsn) -> Error {
+    let path = dir.file_path(&names::segment(base));
+    Error::corruption(&path, 16, Some(base), CorruptionKind::ForeignStore, None)
 }

@@ -134,31 +134,50 @@ impl Iterator for Records {
 
 /// The records of one segment, read independently of all others: see
 /// [`Wal::segment_readers`](super::Wal::segment_readers). It may be sent to another thread.
+///
+/// The file is opened by the first read, so that a log of many segments needs few descriptors.
 #[derive(Debug)]
 pub struct SegmentRecords {
-    reader: SegmentReader,
+    dir: Dir,
+    base: Lsn,
     until: Lsn,
+    reader: Option<SegmentReader>,
     failed: bool,
 }
 
 impl SegmentRecords {
-    pub(super) fn new(segment: Segment, until: Lsn) -> SegmentRecords {
-        SegmentRecords { reader: SegmentReader::new(segment), until, failed: false }
+    pub(super) fn new(dir: Dir, base: Lsn, until: Lsn) -> SegmentRecords {
+        SegmentRecords { dir, base, until, reader: None, failed: false }
     }
 
     /// The segment's file name.
-    pub fn file(&self) -> &str {
-        &self.reader.segment().name
+    pub fn file(&self) -> String {
+        names::segment(self.base)
     }
 
     /// The LSN of its first record.
     pub fn base_lsn(&self) -> Lsn {
-        self.reader.segment().base()
+        self.base
     }
 
     /// The last LSN that will be read.
     pub fn last_lsn(&self) -> Lsn {
         self.until
+    }
+
+    fn read_next(&mut self) -> Result<Record> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => {
+                let segment = Segment::open(&self.dir, self.base, Access::Read)?;
+                self.reader.insert(SegmentReader::new(segment))
+            }
+        };
+        let at = reader.position();
+        read_record(reader)?.map_err(|kind| {
+            let evidence = Evidence { lsn: self.until, source: EvidenceSource::Successor };
+            Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
+        })
     }
 }
 
@@ -167,19 +186,11 @@ impl Iterator for SegmentRecords {
 
     /// After an error comes nothing more.
     fn next(&mut self) -> Option<Result<Record>> {
-        let at = self.reader.position();
-        if self.failed || at.lsn > self.until {
+        let at = self.reader.as_ref().map_or(self.base, |reader| reader.position().lsn);
+        if self.failed || at > self.until {
             return None;
         }
-        let result = match read_record(&mut self.reader) {
-            Ok(Ok(record)) => Ok(record),
-            Ok(Err(kind)) => {
-                let path = self.reader.segment().file.path();
-                let evidence = Evidence { lsn: self.until, source: EvidenceSource::Successor };
-                Err(Error::corruption(path, at.offset, Some(at.lsn), kind, Some(evidence)))
-            }
-            Err(error) => Err(error),
-        };
+        let result = self.read_next();
         self.failed = result.is_err();
         Some(result)
     }
@@ -238,21 +249,23 @@ impl LogReader {
     }
 
     fn plan(dir: &Dir, names: &[String], live: bool) -> Result<LogReader> {
-        let plan = Plan::read(dir, names, Given::default(), Access::Read)?;
+        let plan = Plan::read(dir, names, Given::default())?;
         if plan.links.is_empty() {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
         let mut segments = VecDeque::with_capacity(plan.links.len());
         for link in plan.links {
+            let base = link.header.base;
             let until = match link.bound {
                 Some((last, _)) => last,
                 None => {
-                    let end = read_last(dir.path(), &link.segment, None, live, &mut |_| Ok(()))?;
+                    let segment = Segment::open(dir, base, Access::Read)?;
+                    let end = read_last(dir, &segment, None, live, &mut |_| Ok(()))?;
                     let last = end.position.lsn.previous();
                     if live { end.proven_lsn().min(last) } else { last }
                 }
             };
-            segments.push_back(SegmentRecords::new(link.segment, until));
+            segments.push_back(SegmentRecords::new(dir.clone(), base, until));
         }
         Ok(LogReader { segments, live })
     }

@@ -1,6 +1,5 @@
 //! Reads the planned log from its beginning to its end and says what the end is. Changes nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,6 +10,8 @@ use super::segment_reader::{Found, Position, Segment, SegmentReader};
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
 use crate::format::record::{RecordHeader, RecordKind};
 use crate::lsn::Lsn;
+use crate::storage::Access;
+use crate::storage::dir::Dir;
 
 /// A record where it was read.
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +99,10 @@ impl LogEnd {
 
 /// Reads the whole log. `None` for a log without segments.
 pub(super) fn read_log(
-    dir: &Path,
+    dir: &Dir,
     plan: &Plan,
     given: Given,
+    access: Access,
     live: bool,
     visit: &mut Visit<'_>,
 ) -> Result<(Vec<SegmentSummary>, Option<LogEnd>)> {
@@ -109,8 +111,9 @@ pub(super) fn read_log(
         match link.bound {
             Some(_) => summaries.push(read_bounded(dir, link, visit)?),
             None => {
-                let end = read_last(dir, &link.segment, given.proven, live, visit)?;
-                summaries.push(SegmentSummary::new(&link.segment, end.position, SegmentState::Active));
+                let segment = Segment::open(dir, link.header.base, access)?;
+                let end = read_last(dir, &segment, given.proven, live, visit)?;
+                summaries.push(SegmentSummary::new(&segment, end.position, SegmentState::Active));
                 return Ok((summaries, Some(end)));
             }
         }
@@ -119,8 +122,8 @@ pub(super) fn read_log(
 }
 
 /// Reads a segment that has a successor: it must hold exactly what the successor states.
-pub(super) fn read_bounded(dir: &Path, link: &Link, visit: &mut Visit<'_>) -> Result<SegmentSummary> {
-    let segment = &link.segment;
+pub(super) fn read_bounded(dir: &Dir, link: &Link, visit: &mut Visit<'_>) -> Result<SegmentSummary> {
+    let segment = &Segment::open(dir, link.header.base, Access::Read)?;
     let (last, digest) = link.bound.unwrap_or_default();
     let evidence = Some(Evidence { lsn: last, source: EvidenceSource::Successor });
     let mut reader = SegmentReader::new(segment.clone());
@@ -150,7 +153,7 @@ pub(super) fn read_bounded(dir: &Path, link: &Link, visit: &mut Visit<'_>) -> Re
 /// `live`: a writer may be adding records meanwhile. Then evidence that is found behind a missing record may only
 /// mean that both were written after the reader had looked: so the place is read once more.
 pub(super) fn read_last(
-    dir: &Path,
+    dir: &Dir,
     segment: &Segment,
     given: Option<Evidence>,
     live: bool,
@@ -164,7 +167,7 @@ pub(super) fn read_last(
     let mut judged_at = None;
     loop {
         let at = reader.position();
-        let (sealed, flaw) = match reader.read()? {
+        let (seal, flaw) = match reader.read()? {
             Found::Record { header, offset, payload } => {
                 let source = EvidenceSource::Record { lsn: header.lsn, offset };
                 proven = stronger(proven, Some(Evidence { lsn: header.durable_lsn, source }));
@@ -172,13 +175,13 @@ pub(super) fn read_last(
                 visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
                 continue;
             }
-            Found::Seal(_) => (true, CorruptionKind::RecordHeader),
-            Found::Nothing(flaw) => (false, flaw),
+            Found::Seal(seal) => (Some(seal), CorruptionKind::RecordHeader),
+            Found::Nothing(flaw) => (None, flaw),
         };
         let Rest { all_zeros, evidence } = scan_rest(segment, at)?;
         let strongest = stronger(proven, evidence);
         let proven_lsn = strongest.map_or(Lsn::ZERO, |evidence| evidence.lsn);
-        let facts = TailFacts { expected: at.lsn, proven: proven_lsn, sealed, all_zeros };
+        let facts = TailFacts { expected: at.lsn, proven: proven_lsn, sealed: seal.is_some(), all_zeros };
         let verdict = judge(facts);
         if live && verdict == Verdict::Corrupt && judged_at != Some(at) {
             judged_at = Some(at);
@@ -187,7 +190,8 @@ pub(super) fn read_last(
         }
         let torn = match verdict {
             Verdict::SuccessorMissing => {
-                return Err(missing(dir, at.lsn, at.lsn.previous(), EvidenceSource::Seal));
+                let sealed_at = seal.map_or(Lsn::ZERO, |seal| seal.last_lsn);
+                return Err(missing(dir, at.lsn, sealed_at, EvidenceSource::Seal));
             }
             Verdict::Corrupt => {
                 let kind = if all_zeros { CorruptionKind::LogTooShort } else { flaw };
@@ -201,6 +205,6 @@ pub(super) fn read_last(
     }
 }
 
-fn missing(dir: &Path, lsn: Lsn, proven: Lsn, source: EvidenceSource) -> Error {
-    Error::MissingSegment { dir: dir.to_path_buf(), lsn, evidence: Evidence { lsn: proven, source } }
+fn missing(dir: &Dir, lsn: Lsn, proven: Lsn, source: EvidenceSource) -> Error {
+    Error::MissingSegment { dir: dir.path().to_path_buf(), lsn, evidence: Evidence { lsn: proven, source } }
 }

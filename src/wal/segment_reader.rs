@@ -34,8 +34,8 @@ impl Segment {
         let file = dir.open(&name, access)?;
         let mut block = vec![0; SEGMENT_HEADER_BYTES];
         let filled = file.read_at(&mut block, 0)?;
-        let header = SegmentHeader::decode(&block[..filled])
-            .map_err(|flaw| flaw.at(file.path(), 0, Some(base)))?;
+        let header =
+            SegmentHeader::decode(&block[..filled]).map_err(|flaw| flaw.at(file.path(), 0, Some(base)))?;
         if header.base != base {
             let kind = CorruptionKind::SegmentHeader;
             return Err(Error::corruption(file.path(), 32, Some(base), kind, None));
@@ -56,11 +56,7 @@ impl Segment {
 #[derive(Debug)]
 pub(super) enum Found<'a> {
     /// That record.
-    Record {
-        header: RecordHeader,
-        offset: u64,
-        payload: &'a [u8],
-    },
+    Record { header: RecordHeader, offset: u64, payload: &'a [u8] },
     /// The seal: the segment was finished here.
     Seal(Seal),
     /// Neither: zeros, a torn record, damage.
@@ -132,7 +128,8 @@ impl SegmentReader {
         let Some(next) = offset.checked_add(stored).filter(|next| *next <= end) else {
             return Ok(Found::Nothing(CorruptionKind::RecordHeader));
         };
-        let Ok(record_bytes) = usize::try_from(RECORD_HEADER_BYTES as u64 + u64::from(header.payload_len)) else {
+        let Ok(record_bytes) = usize::try_from(RECORD_HEADER_BYTES as u64 + u64::from(header.payload_len))
+        else {
             return Ok(Found::Nothing(CorruptionKind::RecordHeader));
         };
         let record = self.window.get(&self.segment, offset, record_bytes)?;
@@ -156,7 +153,8 @@ impl SegmentReader {
     }
 }
 
-const _: () = assert!(SEAL_BYTES <= RECORD_HEADER_BYTES, "a seal is read through the window of a record header");
+const _: () =
+    assert!(SEAL_BYTES <= RECORD_HEADER_BYTES, "a seal is read through the window of a record header");
 
 /// A stretch of the file in memory, moved forward as the reader goes.
 #[derive(Debug, Default)]
@@ -175,7 +173,8 @@ impl Window {
         let start = match covered {
             Some(start) => start,
             None => {
-                let rest = usize::try_from(segment.header.file_len.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let rest =
+                    usize::try_from(segment.header.file_len.saturating_sub(offset)).unwrap_or(usize::MAX);
                 self.bytes.resize(len.max(WINDOW_BYTES).min(rest), 0);
                 self.at = offset;
                 let filled = segment.file.read_at(&mut self.bytes, offset)?;

@@ -11,6 +11,7 @@ use super::replay::{SegmentSummary, Visit, read_bounded, read_last};
 use super::segment_reader::Segment;
 use super::{SegmentState, TornTail};
 use crate::error::{Error, EvidenceSource, Result};
+use crate::format::names;
 use crate::lsn::Lsn;
 use crate::storage::Access;
 use crate::storage::dir::Dir;
@@ -61,7 +62,7 @@ impl Problem {
                 evidence: corruption.evidence.as_ref().map(ToString::to_string),
             },
             Error::MissingSegment { lsn, evidence, .. } => Problem {
-                file: crate::format::names::segment(*lsn),
+                file: names::segment(*lsn),
                 offset: 0,
                 lsn: Some(*lsn),
                 kind: "missing_segment".to_owned(),
@@ -141,32 +142,34 @@ fn look(
     for base in &bases {
         let checked = Segment::open(dir, *base, Access::Read).and_then(|segment| {
             match *store_id.get_or_insert(segment.header.store_id) == segment.header.store_id {
-                true => Ok(segment),
-                false => Err(foreign(&segment)),
+                true => Ok(segment.header),
+                false => Err(foreign(dir, *base)),
             }
         });
         match checked {
             Ok(segment) => opened.push(segment),
-            Err(error) => found.note(&error, &crate::format::names::segment(*base))?,
+            Err(error) => found.note(&error, &names::segment(*base))?,
         }
     }
     let plan = Plan::link(opened);
     let last_base = bases.last().copied();
     for link in &plan.links {
-        let name = &link.segment.name;
+        let base = link.header.base;
+        let name = names::segment(base);
         let mut records = 0;
         let mut count = |record: super::RecordRef<'_>| {
             records += 1;
             visit(record)
         };
         let result = match link.bound {
-            Some(_) => read_bounded(dir.path(), link, &mut count),
+            Some(_) => read_bounded(dir, link, &mut count),
             // Where the last file's header is bad, this one is not the last, and its end says nothing.
-            None if Some(link.segment.base()) != last_base => continue,
-            None => read_last(dir.path(), &link.segment, given.proven, live, &mut count).map(|end| {
+            None if Some(base) != last_base => continue,
+            None => Segment::open(dir, base, Access::Read).and_then(|segment| {
+                let end = read_last(dir, &segment, given.proven, live, &mut count)?;
                 if end.torn && !live {
                     found.torn = Some(TornTail {
-                        file: name.to_string(),
+                        file: name.clone(),
                         offset: end.position.offset,
                         lsn: end.position.lsn,
                         kind: end.flaw,
@@ -175,13 +178,13 @@ fn look(
                 }
                 let last = end.position.lsn.previous();
                 found.last_lsn = if live { end.proven_lsn().min(last) } else { last };
-                SegmentSummary::new(&link.segment, end.position, SegmentState::Active)
+                Ok(SegmentSummary::new(&segment, end.position, SegmentState::Active))
             }),
         };
         found.records += records;
         match result {
             Ok(summary) => found.segments.push(summary),
-            Err(error) => found.note(&error, name)?,
+            Err(error) => found.note(&error, &name)?,
         }
     }
     found.status = match (&found.problems[..], &found.torn) {
