@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use forelog::storage::{Access, MemoryDisk, RealDisk, Storage, read_full_at, write_all_at};
+use forelog::storage::{Access, MemoryDisk, RealDisk, SimDisk, Storage, read_full_at, write_all_at};
 
 /// What the checks below have in common: a disk and an empty directory on it.
 struct Place<'a> {
@@ -51,10 +51,17 @@ fn memory_disk_keeps_the_contract() {
     check(&MemoryDisk::new(), Path::new(""));
 }
 
+#[test]
+fn simulated_disk_keeps_the_contract() {
+    let disk = SimDisk::new(1);
+    disk.set_quota(u64::MAX);
+    check(&disk, Path::new(""));
+}
+
 /// The empty path is the directory that relative names are in.
 #[test]
 fn the_empty_path_is_here() {
-    for disk in [&RealDisk as &dyn Storage, &MemoryDisk::new()] {
+    for disk in [&RealDisk as &dyn Storage, &MemoryDisk::new(), &SimDisk::new(1)] {
         disk.sync_dir(Path::new("")).unwrap();
         disk.list(Path::new("")).unwrap();
     }

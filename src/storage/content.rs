@@ -79,12 +79,10 @@ impl<const N: usize> Content<N> {
         Ok(())
     }
 
-    /// Cuts or extends; what is added reads as zeros.
-    pub(super) fn set_len(&mut self, len: u64) -> io::Result<()> {
-        checked_end(len, 0)?;
+    /// Cuts or extends; what is added reads as zeros. The caller checks the length with [`checked_end`].
+    pub(super) fn set_len(&mut self, len: u64) {
         self.len = len;
         self.trim();
-        Ok(())
     }
 
     /// Drops what is beyond the length.

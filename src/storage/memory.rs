@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::content::Content;
+use super::content::{Content, checked_end};
 use super::locks::Locks;
 use super::tree::{Node, Tree, normal};
 use super::{Access, File, LockGuard, Storage, real};
@@ -156,13 +156,18 @@ impl File for MemoryFile {
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.writable()?;
-        self.bytes.write().set_len(bytes)
+        checked_end(bytes, 0)?;
+        self.bytes.write().set_len(bytes);
+        Ok(())
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         self.writable()?;
+        checked_end(bytes, 0)?;
         let mut content = self.bytes.write();
-        if content.len() < bytes { content.set_len(bytes) } else { Ok(()) }
+        let extended = content.len().max(bytes);
+        content.set_len(extended);
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -25,6 +25,7 @@ pub(crate) mod dir;
 mod locks;
 mod memory;
 mod real;
+mod sim;
 mod tree;
 
 use std::fmt;
@@ -34,6 +35,9 @@ use std::sync::Arc;
 
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
+pub use sim::{
+    CrashPoint, Fault, FaultKind, OperationFilter, OperationKind, Outcome, OutcomeLimits, Rest, SimDisk,
+};
 
 /// A disk, a clock and a source of randomness.
 ///

@@ -93,6 +93,16 @@ impl<T> Tree<T> {
         };
     }
 
+    /// Makes the names in one directory what they are in another tree.
+    pub(super) fn replace_dir(&mut self, dir: &Path, other: &Self)
+    where
+        T: Clone,
+    {
+        self.0.retain(|path, _| parent(path) != dir);
+        let names = other.0.iter().filter(|(path, _)| parent(path) == dir);
+        self.0.extend(names.map(|(path, node)| (path.clone(), node.clone())));
+    }
+
     /// Drops the names whose directory is not there, and what is below them.
     pub(super) fn prune(&mut self) {
         while let Some(orphan) = self.0.keys().find(|path| self.dir(parent(path)).is_err()).cloned() {

@@ -1,0 +1,164 @@
+//! The ways in which a power cut may turn out.
+//!
+//! An outcome is a rule, not an image: small, printable, and the same each time it is applied to the same crash point.
+//! Changes count from 0 in the order in which they were made; those of the operation under way come last.
+
+use super::image::{Change, SECTOR};
+use super::random::{below, mix};
+
+/// Which of the unsynced changes survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// None of them: what was synced is all there is.
+    None,
+    /// All of them, the operation under way included.
+    All,
+    /// The first so many.
+    Prefix(usize),
+    /// All but this one.
+    Missing(usize),
+    /// Only this one.
+    Alone(usize),
+    /// All earlier ones, and the first `at` bytes of the write under way; what it was changing behind them is `rest`.
+    /// Without a write under way the same as `All`.
+    Torn {
+        /// How many bytes of the write are sound.
+        at: usize,
+        /// What the others are.
+        rest: Rest,
+    },
+    /// Each by the throw of a coin, sectors also torn.
+    Random {
+        /// Decides the coin, its bias, and where sectors tear.
+        seed: u64,
+        /// What torn sectors hold behind the tear; `None` for now this, now that.
+        rest: Option<Rest>,
+    },
+}
+
+/// What bytes hold that an interrupted write was changing and did not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rest {
+    /// What they held before.
+    Old,
+    /// Zeros.
+    Zero,
+    /// Anything.
+    Garbage,
+}
+
+/// How many outcomes of each sort are tried. Where there are more, a spread sample is taken, another for each seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeLimits {
+    /// How many prefixes, how many missing changes and how many lone ones.
+    pub single_changes: usize,
+    /// At how many bytes the write under way is torn (for each of the three sorts of rest).
+    pub torn_positions: usize,
+    /// How many random subsets.
+    pub random_subsets: usize,
+}
+
+impl Default for OutcomeLimits {
+    fn default() -> Self {
+        Self { single_changes: 256, torn_positions: 64, random_subsets: 16 }
+    }
+}
+
+/// What becomes of one change.
+pub(super) enum Fate {
+    Lost,
+    Kept,
+    /// A sector or a length, interrupted at this byte of the file.
+    Torn {
+        at: u64,
+        rest: Rest,
+    },
+}
+
+/// What an outcome knows of the crash it is applied to.
+pub(super) struct Scene {
+    /// The first change of the operation under way.
+    pub(super) under_way: usize,
+    /// Where the write under way begins, if it is one.
+    pub(super) write_offset: Option<u64>,
+}
+
+impl Outcome {
+    /// What becomes of the change of this index.
+    pub(super) fn fate(&self, index: usize, change: &Change, scene: &Scene) -> Fate {
+        let kept = match *self {
+            Self::None => false,
+            Self::All => true,
+            Self::Prefix(count) => index < count,
+            Self::Missing(missing) => index != missing,
+            Self::Alone(alone) => index == alone,
+            Self::Torn { at, rest } => match scene.write_offset {
+                Some(offset) if index >= scene.under_way => {
+                    return Fate::Torn { at: offset.saturating_add(at as u64), rest };
+                }
+                _ => true,
+            },
+            Self::Random { seed, rest } => return random_fate(seed, rest, index, change),
+        };
+        if kept { Fate::Kept } else { Fate::Lost }
+    }
+
+    /// What garbage is made from.
+    pub(super) fn noise(&self) -> u64 {
+        match *self {
+            Self::Random { seed, .. } => seed,
+            Self::Torn { at, .. } => at as u64,
+            _ => 0,
+        }
+    }
+}
+
+fn random_fate(seed: u64, rest: Option<Rest>, index: usize, change: &Change) -> Fate {
+    // One bias for the whole outcome: fair coins alone would hardly ever keep or lose nearly everything.
+    let bias = mix(seed, u64::MAX) % 7 + 1;
+    let draw = mix(seed, index as u64);
+    if draw % 8 >= bias {
+        return Fate::Lost;
+    }
+    match change {
+        Change::Sector { index, .. } if (draw >> 8).is_multiple_of(4) => {
+            let at = index.saturating_mul(SECTOR as u64).saturating_add((draw >> 16) % SECTOR as u64);
+            let any = [Rest::Old, Rest::Zero, Rest::Garbage][below(draw >> 32, 3)];
+            Fate::Torn { at, rest: rest.unwrap_or(any) }
+        }
+        _ => Fate::Kept,
+    }
+}
+
+/// All outcomes of `changes` changes, of which the write under way (if any) may tear behind each of the bytes at
+/// `tears`. Outcomes that are the same by their form are listed once.
+pub(super) fn enumerate(changes: usize, tears: &[usize], limits: &OutcomeLimits, seed: u64) -> Vec<Outcome> {
+    let mut outcomes = vec![Outcome::None];
+    if changes == 0 {
+        return outcomes;
+    }
+    outcomes.push(Outcome::All);
+    let last = changes - 1;
+    let each = |from: usize, to: usize| sample((from..to).collect(), limits.single_changes, seed);
+    outcomes.extend(each(1, changes).map(Outcome::Prefix));
+    // The last one missing is a prefix, the first one alone too, and of two one missing is the other alone.
+    outcomes.extend(each(0, last).map(Outcome::Missing));
+    if changes > 2 {
+        outcomes.extend(each(1, changes).map(Outcome::Alone));
+    }
+    for at in sample(tears.to_vec(), limits.torn_positions, seed) {
+        outcomes.extend([Rest::Old, Rest::Zero, Rest::Garbage].map(|rest| Outcome::Torn { at, rest }));
+    }
+    let random = |index: usize| Outcome::Random { seed: mix(seed, index as u64), rest: None };
+    outcomes.extend((0..limits.random_subsets).map(random));
+    outcomes
+}
+
+/// At most `limit` of the items: one, by chance, out of each of as many equal stretches.
+fn sample(items: Vec<usize>, limit: usize, seed: u64) -> impl Iterator<Item = usize> {
+    let (count, takes) = (items.len(), limit.min(items.len()));
+    (0..takes).map(move |stretch| {
+        let (from, to) = (stretch * count / takes, (stretch + 1) * count / takes);
+        items[from + below(mix(seed, stretch as u64), to - from)]
+    })
+}
