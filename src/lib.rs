@@ -2,6 +2,7 @@
 
 pub mod error;
 mod lsn;
+pub mod memtable;
 pub mod storage;
 
 pub use error::{Error, Result};
