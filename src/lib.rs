@@ -5,6 +5,7 @@ pub mod error;
 pub mod event;
 pub mod format;
 mod lsn;
+pub mod memtable;
 pub mod options;
 pub mod storage;
 pub mod wal;
