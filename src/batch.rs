@@ -28,7 +28,7 @@ use crate::format::{KeyspaceId, MAX_KEY_BYTES, Op};
 /// batch.delete("pending");
 /// db.write(batch)?;
 /// assert_eq!(db.get("to")?.as_deref(), Some(&b"110"[..]));
-/// # Ok::<(), forelog::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {

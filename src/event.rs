@@ -4,7 +4,6 @@
 //! not call into the store. Without a listener nothing is built and nothing is called.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,14 +94,12 @@ pub enum Event<'a> {
         /// The failure.
         cause: &'a crate::Error,
     },
-    /// Recovery read one more segment.
+    /// Recovery has read a segment.
     Replayed {
-        /// The segment.
-        file: PathBuf,
-        /// Records applied from it.
+        /// Its file name.
+        file: &'a str,
+        /// Records read from it.
         records: u64,
-        /// Segments read so far, and in all.
-        segments: (usize, usize),
     },
 }
 

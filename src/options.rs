@@ -106,7 +106,7 @@ pub enum RecoveryMode {
 ///     .open(dir.path().join("log"))?;
 /// wal.append(b"hello")?;
 /// # wal.close()?;
-/// # Ok::<(), forelog::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct WalOptions {
@@ -236,7 +236,7 @@ fn check_segment_bytes(bytes: u64) -> Result<()> {
 ///     .open(dir.path().join("data"))?;
 /// db.put("a", "1")?;
 /// # db.close()?;
-/// # Ok::<(), forelog::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -4,7 +4,6 @@
 //!  put              0 │ keyspace │ key len │ key … │ value len │ value …
 //!  delete           1 │ keyspace │ key len │ key …
 //!  create keyspace  2 │ keyspace │ name len │ name (UTF-8) …
-//!  drop keyspace    3 │ keyspace
 //! ```
 //!
 //! All numbers are variable-length integers of [`codec`](super::codec). There is no count: the record's length says
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec;
 
-/// The number of a keyspace. Never used again after the keyspace is dropped.
+/// The number of a keyspace, never used for another one.
 #[derive(
     Clone,
     Copy,
@@ -76,11 +75,6 @@ pub enum Op<'a> {
         /// Its name, not in use.
         name: &'a str,
     },
-    /// Removes a keyspace with all its keys.
-    DropKeyspace {
-        /// Its number.
-        id: KeyspaceId,
-    },
 }
 
 impl Op<'_> {
@@ -129,7 +123,7 @@ mod tests {
         check(Op::Put { keyspace: KS, key: b"k", value: b"vv" }, b"\x00\x03\x01k\x02vv");
         check(Op::Delete { keyspace: KS, key: b"" }, b"\x01\x03\x00");
         check(Op::CreateKeyspace { id: KS, name: "users" }, b"\x02\x03\x05users");
-        check(Op::DropKeyspace { id: KeyspaceId(300) }, b"\x03\xfb\x2c\x01");
+        check(Op::Delete { keyspace: KeyspaceId(300), key: b"k" }, b"\x01\xfb\x2c\x01\x01k");
     }
 
     #[test]

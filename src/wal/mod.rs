@@ -47,7 +47,7 @@ use self::log::Log;
 pub use self::open::{LogReport, TornTail};
 pub(crate) use self::open::{has_segments, new_store_id, read_only};
 pub(crate) use self::plan::Given;
-pub(crate) use self::reader::is_live;
+pub(crate) use self::reader::look_again;
 pub use self::reader::{LogReader, Record, Records, SegmentRecords};
 pub(crate) use self::replay::{RecordRef, Visit};
 pub use self::replay::{SegmentState, SegmentSummary};
@@ -71,7 +71,7 @@ pub use self::verify::{LogStatus, LogVerification, Problem};
 ///     assert_eq!(record?.payload, b"hello");
 /// }
 /// wal.close()?;
-/// # Ok::<(), forelog::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Wal {
@@ -200,6 +200,14 @@ impl Wal {
         self.log.write(RecordKind::Data, payloads)
     }
 
+    /// Writes a sync mark and does not sync it; `None` if there is nothing to prove.
+    pub(crate) fn write_mark(&self) -> Result<Option<Lsn>> {
+        if !self.log.wants_mark() {
+            return Ok(None);
+        }
+        self.log.write(RecordKind::SyncMark, &[&[]]).map(Some)
+    }
+
     /// Makes everything durable that was appended so far, and returns the durable LSN.
     ///
     /// # Errors
@@ -244,6 +252,11 @@ impl Wal {
     /// The oldest LSN that the log still holds; the next to be given out where it holds none.
     pub fn oldest_lsn(&self) -> Lsn {
         self.log.oldest()
+    }
+
+    /// True after a failed write or sync: the log takes no more records.
+    pub fn is_poisoned(&self) -> bool {
+        self.log.poison.check().is_err()
     }
 
     /// Everything up to this LSN survives a power cut.

@@ -212,7 +212,7 @@ impl Iterator for SegmentRecords {
 ///
 /// let records = LogReader::open(dir.path().join("log"))?.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(records[0].payload, b"hello");
-/// # Ok::<(), forelog::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct LogReader {
@@ -235,21 +235,11 @@ impl LogReader {
     /// As [`LogReader::open`].
     pub fn open_on(storage: Arc<dyn Storage>, dir: impl AsRef<Path>) -> Result<LogReader> {
         let dir = Dir::new(storage, dir.as_ref());
-        let live = is_live(&dir)?;
-        // Beside a live writer a segment may be added or go between two looks: look again when that happens.
-        let mut tries = 0;
-        loop {
-            let names = dir.list()?;
-            let result = LogReader::plan(&dir, &names, live);
-            tries += 1;
-            if result.is_ok() || !live || tries == MAX_LOOKS || names == dir.list()? {
-                return result;
-            }
-        }
+        look_again(&dir, |live| LogReader::plan(&dir, live))
     }
 
-    fn plan(dir: &Dir, names: &[String], live: bool) -> Result<LogReader> {
-        let plan = Plan::read(dir, names, Given::default())?;
+    fn plan(dir: &Dir, live: bool) -> Result<LogReader> {
+        let plan = Plan::read(dir, &dir.list()?, Given::default())?;
         if plan.links.is_empty() {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
@@ -294,7 +284,23 @@ impl Iterator for LogReader {
 }
 
 /// How often a changing directory is looked at before what was seen is taken for the truth.
-pub(crate) const MAX_LOOKS: usize = 100;
+const MAX_LOOKS: usize = 100;
+
+/// Looks at a log that a writer may be changing: `look` is told whether there is one.
+///
+/// A segment may be added or go between two steps of a look, and a writer may come. So what went wrong while
+/// something changed is looked at again; what went wrong and stayed as it was is true.
+pub(crate) fn look_again<T>(dir: &Dir, mut look: impl FnMut(bool) -> Result<T>) -> Result<T> {
+    let mut looks = 0;
+    loop {
+        let before = (is_live(dir)?, dir.list()?);
+        let result = look(before.0);
+        looks += 1;
+        if result.is_ok() || looks == MAX_LOOKS || before == (is_live(dir)?, dir.list()?) {
+            return result;
+        }
+    }
+}
 
 /// True if a writer has the directory open. The shared lock that finds this out is held for a moment only.
 pub(crate) fn is_live(dir: &Dir) -> Result<bool> {

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::plan::{Given, Plan, foreign, segment_bases};
-use super::reader::{MAX_LOOKS, is_live};
+use super::reader::look_again;
 use super::replay::{SegmentSummary, Visit, read_bounded, read_last};
 use super::segment_reader::Segment;
 use super::{SegmentState, TornTail};
@@ -98,21 +98,20 @@ pub struct LogVerification {
     pub torn: Option<TornTail>,
 }
 
-/// Verifies the log in a directory.
+/// Verifies the log in a directory. Beside a writer `visit` may be given records more than once.
 pub(crate) fn verify(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<LogVerification> {
-    // Asked before each look, because a writer may come.
-    let mut looks = 0;
-    loop {
-        let live = is_live(dir)?;
-        let names = dir.list()?;
-        let result = look(dir, &names, given, live, visit);
-        looks += 1;
-        let alarm = !matches!(&result, Ok(found) if found.status != LogStatus::Corrupt);
-        let changed = names != dir.list()? || live != is_live(dir)?;
-        if !(alarm && changed) || looks == MAX_LOOKS {
-            return result;
+    // Damage is a result, but one that is worth a second look: so it goes through `look_again` as an error.
+    let mut damage = None;
+    let result = look_again(dir, |live| {
+        damage = None;
+        let found = look(dir, &dir.list()?, given, live, visit)?;
+        if found.status == LogStatus::Corrupt {
+            damage = Some(found);
+            return Err(Error::Closed);
         }
-    }
+        Ok(found)
+    });
+    damage.map_or(result, Ok)
 }
 
 fn look(

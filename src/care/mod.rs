@@ -1,0 +1,189 @@
+//! Looking after a store on disk, without opening it: [`survey`] and [`verify`].
+//!
+//! Both read only, and both work beside a live writer: they take no lock that would stop it, say that it is there,
+//! and judge only what is proven to be durable.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::checkpoint::manifest;
+use crate::error::{Error, Result};
+use crate::format::batch_body;
+use crate::format::record::RecordKind;
+use crate::format::{Checksum, StoreId, names};
+use crate::lsn::Lsn;
+use crate::recovery;
+use crate::storage::dir::Dir;
+use crate::storage::{RealDisk, Storage};
+use crate::wal::{self, Given, LogStatus, Problem, SegmentSummary};
+
+/// What is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The id that every file of the store carries.
+    pub store_id: StoreId,
+    /// True if a writer has the store open.
+    pub live: bool,
+    /// The oldest LSN that the log holds.
+    pub first_lsn: Lsn,
+    /// The last LSN that a reader would see; beside a live writer, the last that is proven durable.
+    pub visible_lsn: Lsn,
+    /// The last LSN that the files prove to be durable.
+    pub durable_lsn: Lsn,
+    /// Keys with a value, in all keyspaces.
+    pub keys: u64,
+    /// The keyspaces' names, in the order of their creation.
+    pub keyspaces: Vec<String>,
+    /// The segments, in order.
+    pub segments: Vec<SegmentSummary>,
+    /// The length of new segments, in bytes.
+    pub segment_bytes: u64,
+    /// What guards the payloads of new segments.
+    pub checksum: Checksum,
+    /// True if the log ends in an unfinished write, which opening will cut off.
+    pub torn: bool,
+}
+
+/// Surveys the store in a directory of the real disk.
+///
+/// # Errors
+/// [`Error::NoStore`]; what opening would refuse; [`Error::Io`].
+///
+/// ```
+/// use forelog::{Db, care};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// db.put("a", "1")?;
+/// db.close()?;
+/// let survey = care::survey(dir.path().join("data"))?;
+/// assert_eq!((survey.keys, survey.live), (1, false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn survey(path: impl AsRef<Path>) -> Result<Survey> {
+    survey_on(Arc::new(RealDisk), path)
+}
+
+/// Surveys the store in a directory of this disk.
+///
+/// # Errors
+/// As [`survey`].
+pub fn survey_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Survey> {
+    let dir = Dir::new(storage, path.as_ref());
+    wal::look_again(&dir, |live| survey_once(&dir, live))
+}
+
+fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
+    check_manifest(dir, &dir.list()?)?;
+    let loaded = recovery::load(dir, live)?;
+    let (log, visible) = (&loaded.report.log, loaded.tracker.visible());
+    let spaces = loaded.catalog.all();
+    let keys = spaces.iter().map(|space| {
+        let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        space.table.range(everything, loaded.tracker.snapshot()).count() as u64
+    });
+    Ok(Survey {
+        store_id: loaded.manifest.store_id,
+        live,
+        first_lsn: loaded.manifest.first_segment,
+        visible_lsn: visible,
+        durable_lsn: log.proven_lsn,
+        keys: keys.sum(),
+        keyspaces: spaces
+            .iter()
+            .filter(|space| space.created <= visible)
+            .map(|space| space.name.to_string())
+            .collect(),
+        segments: log.segments.clone(),
+        segment_bytes: loaded.manifest.options.segment_bytes,
+        checksum: loaded.manifest.options.checksum,
+        torn: log.torn.is_some() && !live,
+    })
+}
+
+/// What verification found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The verdict.
+    pub status: LogStatus,
+    /// How many whole records were read.
+    pub records: u64,
+    /// The segments that are whole.
+    pub segments: Vec<SegmentSummary>,
+    /// What is wrong, a torn tail included.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads every byte of the store, or of the log alone, in a directory of the real disk; changes nothing.
+///
+/// # Errors
+/// [`Error::NoStore`], [`Error::Io`]. Damage is no error but part of the result.
+///
+/// ```
+/// use forelog::{Db, care};
+/// use forelog::wal::LogStatus;
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// db.put("a", "1")?;
+/// db.close()?;
+/// let verification = care::verify(dir.path().join("data"))?;
+/// assert_eq!(verification.status, LogStatus::Clean);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
+    verify_on(Arc::new(RealDisk), path)
+}
+
+/// As [`verify`], on this disk.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Verification> {
+    let dir = Dir::new(storage, path.as_ref());
+    let files = dir.list()?;
+    if !wal::has_segments(&files) {
+        check_manifest(&dir, &files)?;
+    }
+    let mut problems = Vec::new();
+    let given = match files.iter().any(|name| name == names::MANIFEST) {
+        false => Given::default(),
+        true => match manifest::read(&dir) {
+            Ok(manifest) => recovery::given(&manifest),
+            Err(error) => {
+                problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
+                Given::default()
+            }
+        },
+    };
+    let log = wal::verify(&dir, given, &mut |record| {
+        // A log alone carries any bytes; those of a store must be batches.
+        let decodable = record.header.kind != RecordKind::Data
+            || given.store_id.is_none()
+            || batch_body::ops(record.payload).all(|op| op.is_ok());
+        if decodable { Ok(()) } else { Err(bad_body(&dir, &record)) }
+    })?;
+    problems.extend(log.problems);
+    let damaged = problems.iter().any(|problem| problem.kind != "torn");
+    let status = if damaged { LogStatus::Corrupt } else { log.status };
+    Ok(Verification { status, records: log.records, segments: log.segments, problems })
+}
+
+fn bad_body(dir: &Dir, record: &wal::RecordRef<'_>) -> Error {
+    let path = dir.file_path(record.file);
+    let kind = crate::error::CorruptionKind::BatchBody;
+    Error::corruption(&path, record.offset, Some(record.header.lsn), kind, None)
+}
+
+/// # Errors
+/// [`Error::NoStore`] without a manifest.
+fn check_manifest(dir: &Dir, files: &[String]) -> Result<()> {
+    match files.iter().any(|name| name == names::MANIFEST) {
+        true => Ok(()),
+        false => Err(Error::NoStore { dir: dir.path().to_path_buf() }),
+    }
+}

@@ -1,0 +1,38 @@
+//! Reads the manifest, and replaces it as a whole.
+//!
+//! ```text
+//!  MANIFEST.tmp → sync → rename to MANIFEST → sync the directory
+//! ```
+//!
+//! A crash before the rename leaves the old manifest and a `*.tmp` that the next opening removes; after it, the new
+//! one. It is written when a store is created and when its kept options change: never on the commit path.
+
+use crate::error::Result;
+use crate::format::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::format::names;
+use crate::storage::dir::Dir;
+
+/// The manifest of a directory that has one.
+///
+/// # Errors
+/// [`Error::Corruption`](crate::Error::Corruption) and
+/// [`Error::UnsupportedFormat`](crate::Error::UnsupportedFormat) for what is not a sound manifest of this release.
+pub(crate) fn read(dir: &Dir) -> Result<Manifest> {
+    let bytes = dir.read_whole(names::MANIFEST, MAX_MANIFEST_BYTES)?;
+    Manifest::decode(&bytes).map_err(|flaw| flaw.at(&dir.file_path(names::MANIFEST), 0, None))
+}
+
+/// Puts a manifest in the place of the one that may be there. Durable when this returns.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io); the old manifest is then still there, or the new one is.
+pub(crate) fn write(dir: &Dir, manifest: &Manifest) -> Result<()> {
+    if dir.list()?.iter().any(|name| name == names::MANIFEST_TMP) {
+        dir.remove(names::MANIFEST_TMP)?;
+    }
+    let file = dir.create(names::MANIFEST_TMP)?;
+    file.write_at(&manifest.encode(), 0)?;
+    file.sync_all()?;
+    dir.rename(names::MANIFEST_TMP, names::MANIFEST)?;
+    dir.sync()
+}

@@ -1,0 +1,294 @@
+//! The store: [`Db`].
+//!
+//! ```text
+//!  put ─▶ encode ─▶ ┌ judge ─▶ log ─▶ apply ┐ ─▶ sync ─▶ publish ─▶ done
+//!                   └──── commit lock ──────┘    gate
+//!  get ─────────────────────────────────────────────────▶ memtable, at the visible LSN
+//! ```
+//!
+//! Writing is in `commit`, reading in `snapshot` and `keyspace`. This file is the map: a handle, and what it can do.
+//!
+//! Where to read next: `commit`.
+
+mod commit;
+mod keyspace;
+mod snapshot;
+mod stats;
+
+use std::ops::RangeBounds;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::batch::WriteBatch;
+use crate::error::{Error, Result};
+use crate::format::{KeyspaceId, StoreId};
+use crate::lsn::Lsn;
+use crate::memtable::{Range, Value};
+use crate::options::{Options, WriteOptions};
+use crate::recovery::{self, RecoveryReport};
+use crate::storage::dir::Dir;
+
+use self::commit::Store;
+pub use self::keyspace::Keyspace;
+pub use self::snapshot::Snapshot;
+pub use self::stats::Stats;
+
+/// A durable, ordered, in-memory key-value store.
+///
+/// A handle is cheap to clone and may be used by many threads. When the last one is dropped, the store is closed as
+/// well as that can be; [`Db::close`] also says whether it worked.
+///
+/// What is promised, whatever happens: a write that was acknowledged under [`Durability::Sync`](crate::Durability)
+/// survives a power cut, together with everything before it; a batch is seen whole or not at all; after a crash the
+/// store is the state after some LSN that is not below the last acknowledged one.
+///
+/// ```
+/// use forelog::Db;
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// db.put("user:1", "alice")?; // durable when this returns
+/// db.put("user:2", "bob")?;
+/// assert_eq!(db.get("user:1")?.as_deref(), Some(&b"alice"[..]));
+///
+/// for entry in db.prefix("user:") {
+///     println!("{:?}", entry);
+/// }
+/// db.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Db {
+    store: Arc<Store>,
+}
+
+impl Options {
+    /// Opens the store in a directory of [`Options::storage`]; creates it where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open elsewhere; [`Error::Corruption`], [`Error::MissingSegment`] if something that
+    /// was durable is damaged or gone; [`Error::UnsupportedFormat`] for a store of another release;
+    /// [`Error::NotAStore`] for a directory with other files; [`Error::NoStore`], [`Error::InvalidOption`],
+    /// [`Error::Io`]. After an error the directory is as it was, but for what a cut-short creation may leave.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
+        let dir = Dir::new(self.storage.clone(), path.as_ref());
+        let recovered =
+            if self.read_only { recovery::open_read_only(&dir)? } else { recovery::open(&dir, &self)? };
+        Ok(Db { store: Arc::new(Store::new(dir, self, recovered)) })
+    }
+}
+
+impl Db {
+    /// Opens the store in a directory of the real disk with the default options; creates it where there is none.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open(path)
+    }
+
+    /// Sets a key of the default keyspace. Returns the LSN of the write.
+    ///
+    /// Durable when it returns, as far as the store's [`Durability`](crate::Durability) says; visible to every thread.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] before anything is written; [`Error::Poisoned`] after a failed write or sync: whether
+    /// this write survives is then unknown until the store is opened again; [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Lsn> {
+        let mut batch = WriteBatch::new();
+        batch.put(key, value);
+        self.write(batch)
+    }
+
+    /// Removes a key of the default keyspace; no difference if it is absent. Returns the LSN of the write.
+    ///
+    /// # Errors
+    /// As [`Db::put`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<Lsn> {
+        let mut batch = WriteBatch::new();
+        batch.delete(key);
+        self.write(batch)
+    }
+
+    /// Writes a batch: all of it, or nothing. Returns its LSN; for an empty batch, which has none, the visible LSN.
+    ///
+    /// # Errors
+    /// As [`Db::put`], and [`Error::UnknownKeyspace`].
+    pub fn write(&self, batch: WriteBatch) -> Result<Lsn> {
+        self.store.write(batch, self.store.options().durability)
+    }
+
+    /// Writes a batch with a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    ///
+    /// ```
+    /// use forelog::{Db, Durability, WriteBatch, WriteOptions};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// let mut batch = WriteBatch::new();
+    /// batch.put("seen:1", "just a hint");
+    /// let lsn = db.write_with(batch, &WriteOptions::new().durability(Durability::Buffered))?;
+    /// db.wait_durable(lsn)?; // when it turns out to matter
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn write_with(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Lsn> {
+        self.store.write(batch, options.durability.unwrap_or(self.store.options().durability))
+    }
+
+    /// The value of a key of the default keyspace.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.store.check_open()?;
+        Ok(self.store.catalog.default_space().table.get(key.as_ref()))
+    }
+
+    /// True if the default keyspace has the key.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The entries of the default keyspace in a range of keys, in order, as of now; `rev()` goes backward.
+    ///
+    /// A range reads memory only and goes on doing so after the store is closed.
+    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
+        self.snapshot().range(range)
+    }
+
+    /// The entries of the default keyspace whose keys begin so, in order, as of now.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
+        self.snapshot().prefix(prefix)
+    }
+
+    /// All entries of the default keyspace, in order, as of now.
+    pub fn iter(&self) -> Range {
+        self.snapshot().iter()
+    }
+
+    /// A read view of the default keyspace that stays as it is now.
+    ///
+    /// It costs nothing but the memory of what is overwritten while it lives.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.store, self.store.catalog.default_space())
+    }
+
+    /// The keyspace of this name; creates it, durably, where there is none.
+    ///
+    /// # Errors
+    /// As [`Db::put`].
+    ///
+    /// ```
+    /// use forelog::{Db, WriteBatch};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// let users = db.keyspace("users")?;
+    /// let emails = db.keyspace("emails")?;
+    /// let mut batch = WriteBatch::new(); // one batch may span keyspaces
+    /// batch.put_in(&users, "1", "alice");
+    /// batch.put_in(&emails, "alice@example.org", "1");
+    /// db.write(batch)?;
+    /// assert_eq!(users.get("1")?.as_deref(), Some(&b"alice"[..]));
+    /// assert!(db.get("1")?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        let space = self.store.keyspace(name)?;
+        Ok(Keyspace::new(self.clone(), space))
+    }
+
+    /// The keyspace of this name, if there is one.
+    pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
+        let space = self.store.catalog.find(name)?;
+        (space.created <= self.visible_lsn()).then(|| Keyspace::new(self.clone(), space))
+    }
+
+    /// The names of all keyspaces, in the order of their creation; the default one comes first.
+    pub fn keyspaces(&self) -> Vec<String> {
+        let visible = self.visible_lsn();
+        let spaces = self.store.catalog.all().into_iter();
+        spaces.filter(|space| space.created <= visible).map(|space| space.name.to_string()).collect()
+    }
+
+    /// Makes everything durable that was written so far, and returns the durable LSN.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn sync(&self) -> Result<Lsn> {
+        self.store.sync()
+    }
+
+    /// Returns once everything up to `lsn` is durable, and sees to the sync.
+    ///
+    /// # Errors
+    /// As [`Db::sync`]; [`Error::InvalidOption`] for an LSN that was not given out yet.
+    pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        self.store.wait_durable(lsn)
+    }
+
+    /// Writes and syncs a sync mark, as the background thread does when the store falls idle: from here on it is
+    /// proven that everything before was durable, so that damage to it is told from a torn tail.
+    ///
+    /// # Errors
+    /// As [`Db::sync`].
+    pub fn mark(&self) -> Result<()> {
+        self.store.mark()
+    }
+
+    /// Everything up to this LSN survives a power cut.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.store.durable()
+    }
+
+    /// Everything up to this LSN can be read.
+    pub fn visible_lsn(&self) -> Lsn {
+        self.store.tracker.visible()
+    }
+
+    /// True if this opening made the store.
+    pub fn created(&self) -> bool {
+        self.store.report.created
+    }
+
+    /// What opening the store found and did.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.store.report
+    }
+
+    /// Figures about the store as it is now. Visits every block of the memtables: about a millisecond for a million
+    /// keys.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.store)
+    }
+
+    /// The store's directory.
+    pub fn path(&self) -> PathBuf {
+        self.store.dir.path().to_path_buf()
+    }
+
+    /// The id that every file of the store carries.
+    pub fn store_id(&self) -> StoreId {
+        self.store.store_id
+    }
+
+    /// Syncs, writes a close mark and gives the directory free, for all handles. Later calls are [`Error::Closed`];
+    /// snapshots and ranges go on reading memory. A second close does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]: then nothing is written, and the next opening finds what survived.
+    pub fn close(&self) -> Result<()> {
+        self.store.close()
+    }
+}
+
+/// The error for a keyspace that is not there.
+fn unknown_keyspace(id: KeyspaceId) -> Error {
+    Error::UnknownKeyspace { name: format!("with number {id}") }
+}

@@ -1,0 +1,69 @@
+//! Figures about an open store.
+
+use serde::Serialize;
+
+use super::commit::Store;
+use crate::lsn::Lsn;
+use crate::wal::Wal;
+
+/// Figures about a store, taken one after the other while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Everything up to this LSN can be read.
+    pub visible_lsn: Lsn,
+    /// Everything up to this LSN survives a power cut.
+    pub durable_lsn: Lsn,
+    /// The last LSN that was given out.
+    pub last_lsn: Lsn,
+    /// Keyspaces, the default one included.
+    pub keyspaces: usize,
+    /// Keys with a value, in all keyspaces.
+    pub keys: usize,
+    /// Versions in memory, older ones and tombstones included.
+    pub versions: usize,
+    /// Deletions that still stand in memory.
+    pub tombstones: usize,
+    /// Memory of versions and blocks, in bytes.
+    pub memory_bytes: usize,
+    /// Live snapshots, and ranges that are being read.
+    pub snapshots: usize,
+    /// Segments of the log.
+    pub segments: usize,
+    /// Their length on disk, in bytes.
+    pub log_bytes: u64,
+    /// True after a failed write or sync: the store takes no more writes.
+    pub poisoned: bool,
+}
+
+impl Stats {
+    pub(super) fn of(store: &Store) -> Stats {
+        let segments = match &store.wal {
+            Some(wal) => wal.segments(),
+            None => store.report.log.segments.clone(),
+        };
+        let mut stats = Stats {
+            visible_lsn: store.tracker.visible(),
+            durable_lsn: store.durable(),
+            last_lsn: store.wal.as_ref().map_or(store.report.log.last_lsn, Wal::last_lsn),
+            keyspaces: 0,
+            keys: 0,
+            versions: 0,
+            tombstones: 0,
+            memory_bytes: 0,
+            snapshots: store.tracker.snapshots(),
+            segments: segments.len(),
+            log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            poisoned: store.wal.as_ref().is_some_and(Wal::is_poisoned),
+        };
+        for space in store.catalog.all() {
+            let table = space.table.stats();
+            stats.keyspaces += 1;
+            stats.keys += table.keys;
+            stats.versions += table.versions;
+            stats.tombstones += table.tombstones;
+            stats.memory_bytes += table.bytes;
+        }
+        stats
+    }
+}

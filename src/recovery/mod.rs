@@ -1,0 +1,295 @@
+//! From a directory to a running state: what is there, whose is it, what does its log say.
+//!
+//! | # | `MANIFEST` | segments | other files | what it is |
+//! | --- | --- | --- | --- | --- |
+//! | 1 | yes | – | – | a store: recover it |
+//! | 2 | no | none | only `LOCK` and `*.tmp` | nothing yet, or a creation that was cut short: create |
+//! | 3 | no | one, without a record | only `LOCK` and `*.tmp` | a creation that was cut short: create |
+//! | 4 | no | anything else | – | a log without its manifest: refuse |
+//! | 5 | no | – | any | somebody else's directory: refuse |
+//!
+//! The log's own part of recovery, down to torn or corrupt, is in `wal::open`. Here its records become keys.
+//!
+//! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::catalog::Catalog;
+use crate::checkpoint::manifest;
+use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
+use crate::event::{Event, Events};
+use crate::format::batch_body;
+use crate::format::manifest::{Manifest, PersistedOptions};
+use crate::format::names;
+use crate::format::record::RecordKind;
+use crate::lsn::Lsn;
+use crate::memtable::Tracker;
+use crate::options::{CreateMode, DEFAULT_SEGMENT_BYTES, Options, WalOptions};
+use crate::storage::LockGuard;
+use crate::storage::dir::Dir;
+use crate::wal::{self, Given, LogReport, RecordRef, Wal};
+
+/// What opening a store found and did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// True if there was no store and this opening made one.
+    pub created: bool,
+    /// What was found in the log, and what was done about its end.
+    pub log: LogReport,
+    /// Data records that were applied.
+    pub records: u64,
+    /// Operations in them.
+    pub operations: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The parts of an open store.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// `None` when opened for reading only.
+    pub(crate) wal: Option<Wal>,
+    /// Held by a store that was opened for reading only; otherwise the log holds it.
+    pub(crate) lock: Option<Box<dyn LockGuard>>,
+    pub(crate) manifest: Manifest,
+    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) catalog: Catalog,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Opens or creates the store in a directory, for writing.
+pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
+    let started = Instant::now();
+    if options.create == CreateMode::Never && !is_store(&dir.list()?) {
+        return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+    }
+    dir.create_durably()?;
+    let lock = dir.lock(names::LOCK, true)?;
+    // A killed predecessor's renames may be in the cache only.
+    dir.sync()?;
+    let files = dir.list()?;
+    let mut recovered = if is_store(&files) {
+        recover(dir, options, lock)?
+    } else {
+        check_creatable(dir, &files)?;
+        create(dir, options, lock)?
+    };
+    recovered.report.took = started.elapsed();
+    Ok(recovered)
+}
+
+/// Opens the store in a directory for reading, changing nothing.
+pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
+    let started = Instant::now();
+    if !is_store(&dir.list()?) {
+        return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+    }
+    let lock = match dir.lock(names::LOCK, false) {
+        Ok(lock) => Some(lock),
+        // A copy that came without its lock file: there is nobody to keep out.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut recovered = load(dir, false)?;
+    recovered.lock = lock;
+    recovered.report.took = started.elapsed();
+    Ok(recovered)
+}
+
+/// Reads the store in a directory without a lock; `live` if a writer may be at work. What that writer has not proven
+/// to be durable is applied, but not published.
+pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
+    let manifest = manifest::read(dir)?;
+    let mut replay = Replay::new(dir, Events::default());
+    let log = wal::read_only(dir, given(&manifest), live, &mut |record| replay.apply(record))?;
+    let visible = if live { log.proven_lsn } else { log.last_lsn };
+    Ok(replay.finish(visible, log, manifest))
+}
+
+fn is_store(files: &[String]) -> bool {
+    files.iter().any(|name| name == names::MANIFEST)
+}
+
+/// What the manifest knows about the log.
+pub(crate) fn given(manifest: &Manifest) -> Given {
+    let proven = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
+    Given {
+        first_segment: Some(manifest.first_segment),
+        proven: Some(proven),
+        store_id: Some(manifest.store_id),
+    }
+}
+
+/// Rows 2 to 5 of the table.
+fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
+    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
+    let unknown =
+        |name: &&String| *name != names::LOCK && !names::is_tmp(name) && names::parse_segment(name).is_none();
+    if let Some(name) = files.iter().find(unknown) {
+        return refuse(format!("it holds {name:?} and no {}; choose an empty directory", names::MANIFEST));
+    }
+    if !wal::has_segments(files) {
+        return Ok(());
+    }
+    let mut records = 0;
+    let log = wal::read_only(dir, Given::default(), false, &mut |_| {
+        records += 1;
+        Ok(())
+    })?;
+    match &log.segments[..] {
+        [first] if first.base_lsn == Lsn::new(1) && records == 0 && log.torn.is_none() => Ok(()),
+        _ => refuse(format!(
+            "it holds a log and no {}; a log alone is opened with wal::Wal, a store that lost its manifest is restored from a backup",
+            names::MANIFEST
+        )),
+    }
+}
+
+fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
+    let persisted = PersistedOptions {
+        segment_bytes: options.segment_bytes.unwrap_or(DEFAULT_SEGMENT_BYTES),
+        checksum: options.checksum.unwrap_or_default(),
+    };
+    let wal_options = wal_options(options, persisted);
+    wal_options.check()?;
+    let store_id = wal::new_store_id(&**dir.storage());
+    let wal = Wal::create(dir.clone(), wal_options, store_id, lock)?;
+    // Only now is it a store: everything that the manifest names is durable.
+    let manifest = Manifest {
+        store_id,
+        generation: 1,
+        first_segment: Lsn::new(1),
+        durable_lsn: Lsn::ZERO,
+        options: persisted,
+    };
+    manifest::write(dir, &manifest)?;
+    let mut recovered =
+        Replay::new(dir, options.events.clone()).finish(Lsn::ZERO, wal.report().clone(), manifest);
+    recovered.wal = Some(wal);
+    recovered.report.created = true;
+    Ok(recovered)
+}
+
+fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
+    let mut manifest = manifest::read(dir)?;
+    let kept = manifest.options;
+    let wanted = PersistedOptions {
+        segment_bytes: options.segment_bytes.unwrap_or(kept.segment_bytes),
+        checksum: options.checksum.unwrap_or(kept.checksum),
+    };
+    let wal_options = wal_options(options, wanted);
+    wal_options.check()?;
+    let mut replay = Replay::new(dir, options.events.clone());
+    let given = given(&manifest);
+    let (wal, log) = Wal::recover(dir.clone(), wal_options, given, lock, &mut |record| replay.apply(record))?;
+    if wanted != kept {
+        manifest.options = wanted;
+        manifest.generation += 1;
+        manifest.durable_lsn = log.last_lsn;
+        manifest::write(dir, &manifest)?;
+    }
+    let mut recovered = replay.finish(log.last_lsn, log, manifest);
+    recovered.wal = Some(wal);
+    Ok(recovered)
+}
+
+fn wal_options(options: &Options, persisted: PersistedOptions) -> WalOptions {
+    WalOptions {
+        segment_bytes: persisted.segment_bytes,
+        checksum: persisted.checksum,
+        durability: options.durability,
+        recovery: options.recovery,
+        idle_mark: options.idle_mark,
+        storage: options.storage.clone(),
+        events: options.events.clone(),
+    }
+}
+
+/// Records becoming keys.
+#[derive(Debug)]
+struct Replay {
+    dir: PathBuf,
+    tracker: Arc<Tracker>,
+    catalog: Catalog,
+    records: u64,
+    operations: u64,
+    /// The segment that is being read, and how many records it gave.
+    file: (Arc<str>, u64),
+    events: Events,
+}
+
+/// After so many records garbage is collected: a log may hold far more overwritten versions than fit into memory.
+const RECORDS_PER_COLLECTION: u64 = 256;
+
+impl Replay {
+    fn new(dir: &Dir, events: Events) -> Replay {
+        let tracker = Tracker::new(Lsn::ZERO);
+        let catalog = Catalog::new(tracker.clone());
+        Replay {
+            dir: dir.path().to_path_buf(),
+            tracker,
+            catalog,
+            records: 0,
+            operations: 0,
+            file: ("".into(), 0),
+            events,
+        }
+    }
+
+    fn apply(&mut self, record: RecordRef<'_>) -> Result<()> {
+        if self.file.0 != *record.file {
+            self.tell_progress();
+            self.file = (record.file.clone(), 0);
+        }
+        self.file.1 += 1;
+        let lsn = record.header.lsn;
+        if record.header.kind == RecordKind::Data {
+            self.records += 1;
+            for op in batch_body::ops(record.payload) {
+                let applied = op.is_ok_and(|op| self.catalog.apply_op(lsn, op).is_ok());
+                if !applied {
+                    let (path, kind) = (self.dir.join(&**record.file), CorruptionKind::BatchBody);
+                    return Err(Error::corruption(&path, record.offset, Some(lsn), kind, None));
+                }
+                self.operations += 1;
+            }
+        }
+        if self.file.1 % RECORDS_PER_COLLECTION == 0 {
+            // Every record below this one has been applied, and what this one carries as durable is below it.
+            self.tracker.publish(record.header.durable_lsn);
+            self.collect_garbage();
+        }
+        Ok(())
+    }
+
+    fn collect_garbage(&self) {
+        for space in self.catalog.all() {
+            while space.table.collect_garbage(usize::MAX) {}
+        }
+    }
+
+    fn tell_progress(&self) {
+        let (file, records) = &self.file;
+        if *records > 0 {
+            self.events.tell(|| Event::Replayed { file, records: *records });
+        }
+    }
+
+    fn finish(self, visible: Lsn, log: LogReport, manifest: Manifest) -> Recovered {
+        self.tell_progress();
+        self.tracker.publish(visible);
+        self.collect_garbage();
+        let report = RecoveryReport {
+            created: false,
+            log,
+            records: self.records,
+            operations: self.operations,
+            took: Duration::ZERO,
+        };
+        let Replay { tracker, catalog, .. } = self;
+        Recovered { wal: None, lock: None, manifest, tracker, catalog, report }
+    }
+}
