@@ -9,10 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("log");
 
-    let options = WalOptions::new()
-        .segment_bytes(16 * 1024)
-        .checksum(Checksum::Xxh3)
-        .durability(Durability::Buffered);
+    let options =
+        WalOptions::new().segment_bytes(16 * 1024).checksum(Checksum::Xxh3).durability(Durability::Buffered);
     let wal = options.open(&path)?;
     for number in 0..1000 {
         wal.append(format!("event {number}").as_bytes())?;

@@ -1,4 +1,44 @@
-//! forelog: a durable, ordered, in-memory key-value store on a segmented write-ahead log.
+//! forelog is a durable, ordered, in-memory key-value store on a segmented write-ahead log.
+//!
+//! Every write goes to the log before it is applied to an ordered table in memory. Reading never touches the disk;
+//! opening rebuilds memory from the log. What was acknowledged survives a power cut, and after any crash the store is
+//! the state after some write that is not earlier than the last acknowledged one.
+//!
+//! ```
+//! use forelog::Db;
+//!
+//! let dir = tempfile::tempdir()?;
+//! let db = Db::open(dir.path().join("data"))?;
+//! db.put("user:1", "alice")?; // survives a power cut from here on
+//! assert_eq!(db.get("user:1")?.as_deref(), Some(&b"alice"[..]));
+//!
+//! for entry in db.range("user:".."user;") {
+//!     println!("{} = {}", entry.key().escape_ascii(), entry.value().escape_ascii());
+//! }
+//! db.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! | if you want to | look at |
+//! | --- | --- |
+//! | store keys and values | [`Db`], [`WriteBatch`], [`Keyspace`], [`Snapshot`] |
+//! | choose what a write survives | [`Durability`], [`Options`] |
+//! | use the log alone | [`wal::Wal`], [`WalOptions`] |
+//! | see what happened in a crash | [`RecoveryReport`], [`care::verify`] |
+//! | test your own code against power cuts | [`storage::SimDisk`] |
+//! | hear of every step of a write | [`event`] |
+//! | know the bytes | [`format`](mod@format) |
+//!
+//! # How to read the source
+//!
+//! The modules stand in one order, and each imports only from those before it; a test holds that. To learn how a log
+//! and a recovery really work, read from the middle: `db::commit` (the life of a write), then [`batch`], [`wal`],
+//! [`format`](mod@format), [`storage`], [`memtable`], and last [`recovery`].
+//!
+//! Architecture invariants: no `unsafe` code, no memory maps (a vanished page is a signal, not an error), no `std::fs`
+//! outside the real disk, no printing, no panic on any input, file or fault.
 
 pub mod batch;
 pub mod care;

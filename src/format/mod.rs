@@ -42,6 +42,16 @@ pub const MAX_KEY_BYTES: usize = 65_535;
 #[serde(into = "String", try_from = "String")]
 pub struct StoreId(pub [u8; 16]);
 
+impl StoreId {
+    /// The id made of two random numbers.
+    pub(crate) fn from_random(numbers: [u64; 2]) -> StoreId {
+        let mut id = [0; 16];
+        put(&mut id, 0, &numbers[0].to_le_bytes());
+        put(&mut id, 8, &numbers[1].to_le_bytes());
+        StoreId(id)
+    }
+}
+
 impl fmt::Display for StoreId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -24,7 +24,7 @@ pub const RECORD_HEADER_BYTES: usize = 48;
 /// Records begin at multiples of this.
 pub const RECORD_ALIGNMENT: u64 = 8;
 
-const _: () = assert!(RECORD_HEADER_BYTES as u64 % RECORD_ALIGNMENT == 0);
+const _: () = assert!((RECORD_HEADER_BYTES as u64).is_multiple_of(RECORD_ALIGNMENT));
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

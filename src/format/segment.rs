@@ -46,7 +46,7 @@ pub const MIN_SEGMENT_BYTES: u64 = 8192;
 const MAGIC: &[u8; 8] = b"FORELOG\n";
 const CRC_AT: usize = SEGMENT_HEADER_BYTES - 4;
 
-const _: () = assert!(SEGMENT_HEADER_BYTES as u64 % RECORD_ALIGNMENT == 0);
+const _: () = assert!((SEGMENT_HEADER_BYTES as u64).is_multiple_of(RECORD_ALIGNMENT));
 const _: () = assert!(MIN_SEGMENT_BYTES > (SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES + SEAL_BYTES) as u64);
 
 /// What a segment says about itself.

@@ -257,7 +257,7 @@ impl Replay {
                 self.operations += 1;
             }
         }
-        if self.file.1 % RECORDS_PER_COLLECTION == 0 {
+        if self.file.1.is_multiple_of(RECORDS_PER_COLLECTION) {
             // Every record below this one has been applied, and what this one carries as durable is below it.
             self.tracker.publish(record.header.durable_lsn);
             self.collect_garbage();

@@ -62,7 +62,7 @@ pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
 #[allow(clippy::cast_possible_truncation)] // a constant: 8
 const STEP: usize = RECORD_ALIGNMENT as usize;
 
-const _: () = assert!(WINDOW_BYTES % STEP == 0 && RECORD_HEADER_BYTES % STEP == 0);
+const _: () = assert!(WINDOW_BYTES.is_multiple_of(STEP) && RECORD_HEADER_BYTES.is_multiple_of(STEP));
 
 /// The evidence that stands at `offset`, if a plausible record header or seal does.
 fn evidence_at(segment: &Segment, from: Position, offset: u64, bytes: &[u8]) -> Option<Evidence> {

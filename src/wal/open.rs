@@ -265,10 +265,7 @@ pub(super) fn new_header(dir: &Dir, options: &WalOptions, store_id: StoreId) -> 
 }
 
 pub(crate) fn new_store_id(storage: &dyn Storage) -> StoreId {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&storage.random_u64().to_le_bytes());
-    id[8..].copy_from_slice(&storage.random_u64().to_le_bytes());
-    StoreId(id)
+    StoreId::from_random([storage.random_u64(), storage.random_u64()])
 }
 
 /// True if the directory holds at least one file that is named like a segment.
