@@ -204,14 +204,16 @@ impl WalOptions {
     /// [`Error::InvalidOption`] for a value that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         check_segment_bytes(self.segment_bytes)?;
-        if self.durability == Durability::Interval(Duration::ZERO) {
-            return Err(Error::InvalidOption {
-                option: "durability",
-                reason: "an interval of 0 is Durability::Sync; choose that".to_owned(),
-            });
-        }
-        Ok(())
+        check_durability(self.durability)
     }
+}
+
+fn check_durability(durability: Durability) -> Result<()> {
+    if durability == Durability::Interval(Duration::ZERO) {
+        let reason = "an interval of 0 is Durability::Sync; choose that".to_owned();
+        return Err(Error::InvalidOption { option: "durability", reason });
+    }
+    Ok(())
 }
 
 fn check_segment_bytes(bytes: u64) -> Result<()> {
@@ -315,6 +317,13 @@ impl Options {
     }
 
     shared_setters!();
+
+    /// # Errors
+    /// [`Error::InvalidOption`] for a value that cannot work.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.segment_bytes.map_or(Ok(()), check_segment_bytes)?;
+        check_durability(self.durability)
+    }
 }
 
 /// How one write is done, where it differs from the store's options.

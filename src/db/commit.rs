@@ -140,6 +140,10 @@ impl Store {
             return Ok(space);
         }
         let wal = self.wal()?;
+        if name.is_empty() {
+            let reason = "a keyspace needs a name".to_owned();
+            return Err(Error::InvalidOption { option: "keyspace", reason });
+        }
         if name.len() > MAX_KEY_BYTES {
             let (size, limit) = (name.len() as u64, MAX_KEY_BYTES as u64);
             return Err(Error::TooLarge { what: "keyspace's name", size, limit });
@@ -236,8 +240,8 @@ impl Store {
     }
 
     pub(super) fn durable(&self) -> Lsn {
-        // A store that was opened for reading only holds what was on disk.
-        self.wal.as_ref().map_or(self.report.log.last_lsn, Wal::durable_lsn)
+        // A store that was opened for reading only knows what the files prove.
+        self.wal.as_ref().map_or(self.report.log.proven_lsn, Wal::durable_lsn)
     }
 
     pub(super) fn sync(&self) -> Result<Lsn> {

@@ -63,7 +63,9 @@ pub(crate) struct Recovered {
 /// Opens or creates the store in a directory, for writing.
 pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
-    if options.create == CreateMode::Never && !is_store(&dir.list()?) {
+    options.check()?;
+    // Looked at before anything is made: a path that is a file, or a typo, must leave no trace.
+    if !is_store(&dir.list()?) && options.create == CreateMode::Never {
         return Err(Error::NoStore { dir: dir.path().to_path_buf() });
     }
     dir.create_durably()?;
@@ -154,7 +156,6 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         checksum: options.checksum.unwrap_or_default(),
     };
     let wal_options = wal_options(options, persisted);
-    wal_options.check()?;
     let store_id = wal::new_store_id(&**dir.storage());
     let wal = Wal::create(dir.clone(), wal_options, store_id, lock)?;
     // Only now is it a store: everything that the manifest names is durable.
@@ -181,7 +182,6 @@ fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Rec
         checksum: options.checksum.unwrap_or(kept.checksum),
     };
     let wal_options = wal_options(options, wanted);
-    wal_options.check()?;
     let mut replay = Replay::new(dir, options.events.clone());
     let given = given(&manifest);
     let (wal, log) = Wal::recover(dir.clone(), wal_options, given, lock, &mut |record| replay.apply(record))?;

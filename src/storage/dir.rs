@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::{Access, File, LockGuard, Storage, read_full_at, write_all_at};
 use crate::error::{Error, Result};
@@ -123,14 +125,28 @@ impl Dir {
     }
 
     /// Takes the lock file of this name, exclusively or shared with other readers.
+    ///
+    /// Whoever only looks whether a writer is there holds a shared lock for a moment. That must not look like a
+    /// writer to one who is just coming, so an exclusive lock is tried a few times.
     pub(crate) fn lock(&self, name: &str, exclusive: bool) -> Result<Box<dyn LockGuard>> {
         let path = self.file_path(name);
-        self.storage.lock(&path, exclusive).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Error::Locked { path: path.clone() },
-            _ => Error::io("lock", &path, error),
-        })
+        let mut tries = if exclusive { LOCK_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match self.storage.lock(&path, exclusive) {
+                Ok(guard) => return Ok(guard),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Err(Error::io("lock", &path, error));
+                }
+                Err(_) if tries == 0 => return Err(Error::Locked { path }),
+                Err(_) => thread::sleep(LOCK_PAUSE),
+            }
+        }
     }
 }
+
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// An open file that knows its path.
 #[derive(Clone, Debug)]

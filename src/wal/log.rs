@@ -180,25 +180,24 @@ impl Log {
         let old = tail.segment.clone();
         let end = tail.position;
         let fresh = new_header(&self.dir, &self.options, self.store_id);
+        // A segment without a record, too short for the one to come, is replaced: the new one takes its name.
+        let replaces = end.lsn == old.base();
+        let previous_digest = if replaces { old.header.previous_digest } else { end.digest };
         let header = SegmentHeader {
             base: end.lsn,
             previous_last: end.lsn.previous(),
-            previous_digest: end.digest,
+            previous_digest,
             proven_to: end.lsn.previous(),
             created_us: fresh.created_us.max(tail.time_us),
             cut: old.header.cut,
             ..fresh
         };
         let (segment, position) = Builder::new(&self.dir, header)?.name()?;
-        let seal = Seal {
-            last_lsn: end.lsn.previous(),
-            digest: end.digest,
-            records: end.lsn.distance_from(old.base()),
-        };
-        old.file.write_at(&seal.encode(old.header.salt, end.offset), end.offset)?;
-        old.file.sync_data()?;
+        if !replaces {
+            seal(&old, end)?;
+            self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
+        }
         *gate = segment.file.clone();
-        self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
         self.options.events.tell(|| Event::Rotated { base: segment.base(), file: &segment.name });
         tail.go_on_in(segment, position);
         Ok(())
@@ -282,6 +281,13 @@ impl Log {
         SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active)
     }
 
+    /// The base of the segment that holds this LSN, or of the last one.
+    pub(super) fn segment_of(&self, lsn: Lsn) -> Lsn {
+        let closed =
+            self.closed.read().iter().find(|segment| segment.last_lsn >= lsn).map(|found| found.base_lsn);
+        closed.unwrap_or_else(|| self.active().base_lsn)
+    }
+
     /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.
     pub(super) fn exclusive<T>(
         &self,
@@ -302,6 +308,17 @@ impl Log {
         }
         self.poison.guard(result, &self.options.events)
     }
+}
+
+/// Writes and syncs the seal of a segment whose successor has its name.
+fn seal(segment: &Segment, end: Position) -> Result<()> {
+    let seal = Seal {
+        last_lsn: end.lsn.previous(),
+        digest: end.digest,
+        records: end.lsn.distance_from(segment.base()),
+    };
+    segment.file.write_at(&seal.encode(segment.header.salt, end.offset), end.offset)?;
+    segment.file.sync_data()
 }
 
 /// A group's buffer is kept up to this size.

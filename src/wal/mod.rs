@@ -91,6 +91,8 @@ impl WalOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Wal> {
         self.check()?;
         let dir = Dir::new(self.storage.clone(), path.as_ref());
+        // Looked at before anything is made: a path that is a file must leave no trace.
+        dir.list()?;
         dir.create_durably()?;
         let lock = dir.lock(names::LOCK, true)?;
         dir.sync()?;

@@ -76,44 +76,27 @@ impl Records {
     }
 
     fn read_next(&mut self) -> Result<Record> {
-        // At most three looks: at a window read too early, at a segment that was closed since, at the right place.
-        let mut found = Err(CorruptionKind::RecordHeader);
-        for _ in 0..3 {
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                None => self.reader.insert(self.open()?),
-            };
-            found = match reader.skip_to(self.next)?.lsn == self.next {
-                true => read_record(reader)?,
-                false => found,
-            };
-            match &found {
-                Ok(_) => break,
-                Err(_) => self.reader = None,
+        // The record is durable, so it is there: but what was read ahead may be too old, or this segment at its end.
+        if let Some(reader) = &mut self.reader {
+            if let Ok(record) = read_record(reader)? {
+                return Ok(record);
+            }
+            reader.forget_window();
+            if let Ok(record) = read_record(reader)? {
+                return Ok(record);
             }
         }
-        found.map_err(|kind| {
-            let path = self.log.dir.file_path(&self.segment().1);
+        let reader = self.reader.insert(SegmentReader::new(Segment::open(
+            &self.log.dir,
+            self.log.segment_of(self.next),
+            Access::Read,
+        )?));
+        reader.skip_to(self.next)?;
+        let at = reader.position();
+        read_record(reader)?.map_err(|kind| {
             let evidence = Evidence { lsn: self.log.durable(), source: EvidenceSource::Memory };
-            Error::corruption(&path, 0, Some(self.next), kind, Some(evidence))
+            Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
         })
-    }
-
-    fn open(&self) -> Result<SegmentReader> {
-        Ok(SegmentReader::new(Segment::open(&self.log.dir, self.segment().0, Access::Read)?))
-    }
-
-    /// The base and the file of the segment that holds the next record.
-    fn segment(&self) -> (Lsn, Arc<str>) {
-        let closed = self.log.closed.read();
-        match closed.iter().find(|segment| segment.last_lsn >= self.next) {
-            Some(segment) => (segment.base_lsn, segment.file.clone()),
-            None => {
-                drop(closed);
-                let active = self.log.active();
-                (active.base_lsn, active.file)
-            }
-        }
     }
 }
 
