@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use forelog::Lsn;
-use forelog::memtable::{Entry, KeyRange, MemtableStats, Newest, Snapshot, Tracker, Value, plain};
+use forelog::memtable::{self, Entry, KeyRange, MemtableStats, Newest, Snapshot, Tracker, Value, plain};
 
 /// What both forms of the memtable can do.
 pub(crate) trait Table: Send + Sync + 'static {
@@ -57,6 +57,7 @@ macro_rules! table {
     };
 }
 
+table!(memtable::Memtable, memtable::Range);
 table!(plain::Memtable, plain::Range);
 
 /// The whole key space.
