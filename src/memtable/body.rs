@@ -158,6 +158,19 @@ impl Body {
         upper
     }
 
+    /// Takes over the keys of the body to the right.
+    ///
+    /// Contract: both were told the bounds of the whole by [`Body::set_bounds`].
+    pub(super) fn append(&mut self, mut right: Body) {
+        debug_assert_eq!(self.skip, right.skip);
+        let offset = self.slots.len();
+        self.prefixes.append(&mut right.prefixes);
+        self.slots.append(&mut right.slots);
+        self.older.extend(right.older.into_iter().map(|(slot, version)| (slot + offset, version)));
+        self.tombstones += right.tombstones;
+        self.bytes += right.bytes;
+    }
+
     /// Tells the body between which keys it stands, so that it can skip what all keys there share.
     ///
     /// Whatever lies between two keys begins with what these two share. So this depends on the bounds alone, and no

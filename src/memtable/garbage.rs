@@ -21,6 +21,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLockWriteGuard};
 
 use super::block::{Block, Inner};
+use super::reshape::SMALL;
 use super::tracker::Horizon;
 use super::unrolled::Memtable;
 use crate::Lsn;
@@ -122,7 +123,9 @@ impl Memtable {
         if inner.dead || !inner.body.has_garbage() {
             return;
         }
+        let before = inner.body.len();
         let swept = Arc::make_mut(&mut inner.body).sweep(horizon);
+        let after = inner.body.len();
 
         if inner.max_lsn > horizon.visible() {
             // Perhaps some of it waits to be published.
@@ -136,5 +139,8 @@ impl Memtable {
         }
         // ORDER: freed after the lock is gone, so that no reader waits for the allocator.
         drop(swept);
+        if after < before && after < SMALL {
+            self.merge_around(block);
+        }
     }
 }
