@@ -45,10 +45,20 @@ impl Interval {
         self.end.as_deref().is_none_or(|end| key < end)
     }
 
-    /// Leaves what lies after `key`.
-    pub(super) fn start_after(&mut self, key: &[u8]) {
+    /// Whether it holds no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| *end <= self.start)
+    }
+
+    /// Leaves what lies at or after `key`.
+    pub(super) fn start_at(&mut self, key: &[u8]) {
         self.start.clear();
         self.start.extend_from_slice(key);
+    }
+
+    /// Leaves what lies after `key`.
+    pub(super) fn start_after(&mut self, key: &[u8]) {
+        self.start_at(key);
         self.start.push(0);
     }
 

@@ -13,18 +13,29 @@
 //! Not here: durability, batches, LSNs being given out. The memtable does not know that there is a log; it can be
 //! filled from one in any order (see [`Memtable::apply`]).
 //!
-//! Where to read next: `tracker` (what may be read, what must be kept), `version`, then [`plain`], which is the whole
-//! idea in its simplest form.
+//! Where to read next, each on top of the one before:
+//! - `tracker`, what may be read and what must be kept; `version`, one allocation for each;
+//! - [`plain`], the whole idea as a skip list of versions: the form to learn from, and the tests' model;
+//! - `body` and `block`, a hundred neighbouring keys under one lock; `unrolled`, the table of such blocks, which is
+//!   [`Memtable`]; then how it changes shape (`reshape`), is read in order (`range`), and is cleaned (`garbage`).
 
+mod block;
+mod body;
 mod bounds;
+mod fence;
+mod garbage;
 pub mod plain;
+mod range;
+mod reshape;
 mod tracker;
+mod unrolled;
 mod value;
 mod version;
 
 pub use bounds::KeyRange;
-pub use plain::{Memtable, Range};
+pub use range::Range;
 pub use tracker::{Snapshot, Tracker};
+pub use unrolled::Memtable;
 pub use value::{Entry, Newest, Value};
 
 /// What a memtable holds, counted block by block: exact for each block, and for the whole if nobody writes meanwhile.

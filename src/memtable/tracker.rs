@@ -196,6 +196,15 @@ pub(super) struct Horizon {
 }
 
 impl Horizon {
+    pub(super) fn visible(&self) -> Lsn {
+        self.visible
+    }
+
+    /// The oldest LSN that a snapshot holds.
+    pub(super) fn oldest_pin(&self) -> Option<Lsn> {
+        self.pinned.first().copied()
+    }
+
     /// Whether a version must stay: it is not published yet, or some reader stands between it and the next newer
     /// version of its key (`None`: it is the newest).
     ///
@@ -213,7 +222,7 @@ impl Horizon {
     /// Whether a tombstone that has no older version beside it may go: no reader is below it, and (by the contract
     /// of [`Tracker::publish`]) every lower LSN has been applied, so that nothing can come that it would hide.
     pub(super) fn drops_tombstone(&self, tombstone: Lsn) -> bool {
-        tombstone <= self.pinned.first().copied().unwrap_or(self.visible)
+        tombstone <= self.oldest_pin().unwrap_or(self.visible)
     }
 }
 

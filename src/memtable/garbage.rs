@@ -1,0 +1,146 @@
+//! Garbage: versions that no reader needs any more, and the queue of the blocks that hold some.
+//!
+//! A put cannot free what it replaces: until it is published, that is still the visible version. So the block goes
+//! on a queue, and whoever publishes, or is idle, works some of it off.
+//!
+//! ```text
+//!            put, delete, or a sweep that
+//!            found unpublished versions              visible ≥ its LSN            nothing left
+//!  (block) ───────────────────────────────▶ queued ─────────────────────▶ sweep ─────────────▶ (block)
+//!                                                                          │ ▲
+//!                        something is kept for a snapshot: parked ◀────────┘ │
+//!                        the oldest snapshot has changed: woken ─────────────┘
+//! ```
+//!
+//! Not here: what may go (`tracker::Horizon`) and how a body lets go of it (`Body::sweep`).
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLockWriteGuard};
+
+use super::block::{Block, Inner};
+use super::reshape::SMALL;
+use super::tracker::Horizon;
+use super::unrolled::Memtable;
+use crate::Lsn;
+
+/// The blocks that hold garbage.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Held for one push or pop, and never while a block's lock is wanted.
+    lists: Mutex<Lists>,
+}
+
+#[derive(Default)]
+struct Lists {
+    /// In the order of the puts; each to be swept once its LSN is visible. A block is in here once: `Inner::queued`.
+    queued: VecDeque<(Lsn, Arc<Block>)>,
+    /// What only the end of a snapshot can free. A block is in here or in `woken` once: `Inner::parked`.
+    parked: Vec<Arc<Block>>,
+    /// The oldest snapshot when these were parked.
+    parked_by: Option<Lsn>,
+    /// Parked before, to be swept again.
+    woken: Vec<Arc<Block>>,
+}
+
+/// Which list a block was taken from.
+enum From {
+    Queued,
+    Woken,
+}
+
+impl Queue {
+    pub(super) fn push(&self, due: Lsn, block: &Arc<Block>) {
+        self.lists.lock().queued.push_back((due, Arc::clone(block)));
+    }
+
+    fn park(&self, block: &Arc<Block>, horizon: &Horizon) {
+        let mut lists = self.lists.lock();
+        if lists.parked.is_empty() {
+            lists.parked_by = horizon.oldest_pin();
+        }
+        // Two collectors may know different snapshots as the oldest. One of them is behind: sweep again.
+        let list = if lists.parked_by == horizon.oldest_pin() { &mut lists.parked } else { &mut lists.woken };
+        list.push(Arc::clone(block));
+    }
+
+    /// The next block that is worth a sweep.
+    fn pop(&self, horizon: &Horizon) -> Option<(Arc<Block>, From)> {
+        let mut lists = self.lists.lock();
+        if let Some(block) = lists.woken.pop() {
+            return Some((block, From::Woken));
+        }
+        let due = lists.queued.front().is_some_and(|(due, _)| *due <= horizon.visible());
+        if due { lists.queued.pop_front().map(|(_, block)| (block, From::Queued)) } else { None }
+    }
+
+    /// Wakes what was parked, if the oldest snapshot is not the one that it was parked for.
+    ///
+    /// The oldest, and not any: scans come and go all the time beside a long snapshot, and what one of them kept in
+    /// a block is bounded and goes with the next sweep there.
+    fn wake(&self, horizon: &Horizon) {
+        let mut lists = self.lists.lock();
+        if lists.parked_by != horizon.oldest_pin() {
+            let mut parked = mem::take(&mut lists.parked);
+            lists.woken.append(&mut parked);
+        }
+    }
+}
+
+impl Memtable {
+    /// Frees what no reader needs any more, in up to `budget` blocks; whether it is worth calling again at once.
+    ///
+    /// To be called after each publish (with a budget of about the number of puts published, so that garbage cannot
+    /// outgrow collection), and when the store is idle, until it says no: that catches what a snapshot has left.
+    pub fn collect_garbage(&self, budget: usize) -> bool {
+        let horizon = self.tracker.horizon();
+        self.garbage.wake(&horizon);
+        for _ in 0..budget {
+            let Some((block, from)) = self.garbage.pop(&horizon) else { return false };
+            self.sweep(&block, from, &horizon);
+        }
+        true
+    }
+
+    /// Queues a block whose lock is held, if it holds garbage and is not queued yet. Lets go of the lock.
+    pub(super) fn note_garbage(&self, block: &Arc<Block>, mut inner: RwLockWriteGuard<'_, Inner>) {
+        if inner.body.has_garbage() && !inner.queued {
+            inner.queued = true;
+            let due = inner.max_lsn;
+            drop(inner);
+            self.garbage.push(due, block);
+        }
+    }
+
+    fn sweep(&self, block: &Arc<Block>, from: From, horizon: &Horizon) {
+        let mut inner = block.inner.write();
+        match from {
+            From::Queued => inner.queued = false,
+            From::Woken => inner.parked = false,
+        }
+        if inner.dead || !inner.body.has_garbage() {
+            return;
+        }
+        let before = inner.body.len();
+        let swept = Arc::make_mut(&mut inner.body).sweep(horizon);
+        let after = inner.body.len();
+
+        if inner.max_lsn > horizon.visible() {
+            // Perhaps some of it waits to be published.
+            self.note_garbage(block, inner);
+        } else if inner.body.has_garbage() && !inner.parked {
+            inner.parked = true;
+            drop(inner);
+            self.garbage.park(block, horizon);
+        } else {
+            drop(inner);
+        }
+        // ORDER: freed after the lock is gone, so that no reader waits for the allocator.
+        drop(swept);
+        if after < before && after < SMALL {
+            self.merge_around(block);
+        }
+    }
+}
