@@ -1,0 +1,30 @@
+//! `create`: a new store. Every other writing command creates one, too; this one can choose its options.
+
+use forelog::format::names;
+
+use super::App;
+use crate::args::Create;
+use crate::failure::{Failure, Outcome};
+use crate::store;
+
+pub fn run(args: &Create, app: &mut App) -> Result<Outcome, Failure> {
+    // Looked at first, because opening would give the new options to a store that is there.
+    if args.dir.join(names::MANIFEST).exists() {
+        return Err(there_is_one(args));
+    }
+    let mut options = store::options(&app.globals);
+    if let Some(bytes) = args.segment_bytes {
+        options = options.segment_bytes(bytes);
+    }
+    if let Some(checksum) = args.checksum {
+        options = options.checksum(checksum);
+    }
+    let db = store::open(&args.dir, options, &app.globals)?;
+    let created = db.created();
+    store::close(db)?;
+    if created { Ok(Outcome::Done) } else { Err(there_is_one(args)) }
+}
+
+fn there_is_one(args: &Create) -> Failure {
+    Failure::Usage(format!("there is a store in {} already", args.dir.display()))
+}

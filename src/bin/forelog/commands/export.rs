@@ -1,0 +1,63 @@
+//! `export`: everything that a store holds, as NDJSON that `import` reads back, or as CSV.
+//!
+//! The default keyspace comes first, then the others in the order of their names; the keys of each in byte order. So
+//! the same contents always give the same bytes.
+
+use std::path::Path;
+
+use forelog::{DEFAULT_KEYSPACE, Db, Keyspace};
+
+use super::App;
+use crate::args::Export;
+use crate::draft::Draft;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Cell, Format, Output};
+use crate::progress::Progress;
+use crate::store;
+
+pub fn run(args: &Export, app: &mut App) -> Result<Outcome, Failure> {
+    let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
+    let draft = file.map(|path| Draft::new(path, args.force)).transpose()?;
+    let db = store::open_to_read(&args.dir, &app.globals)?;
+    let spaces = spaces(&db, args.keyspace.as_deref())?;
+    app.out.set_format(if app.globals.format == Format::Csv { Format::Csv } else { Format::Json });
+    match draft {
+        None => write(&spaces, &mut app.out, app.globals.quiet)?,
+        Some(draft) => {
+            let mut out = app.out.to_file(&draft)?;
+            write(&spaces, &mut out, app.globals.quiet)?;
+            out.flush()?;
+            draft.keep()?;
+        }
+    }
+    store::leave(db);
+    Ok(Outcome::Done)
+}
+
+fn spaces(db: &Db, only: Option<&str>) -> Result<Vec<Keyspace>, Failure> {
+    if only.is_some() {
+        return Ok(vec![store::keyspace_to_read(db, only)?]);
+    }
+    let mut names = db.keyspaces();
+    names.sort_unstable_by_key(|name| (name != DEFAULT_KEYSPACE, name.clone()));
+    names.iter().map(|name| store::keyspace_to_read(db, Some(name))).collect()
+}
+
+fn write(spaces: &[Keyspace], out: &mut Output, quiet: bool) -> Result<(), Failure> {
+    let columns: &[&str] = if spaces.iter().any(|space| store::name_of(space).is_some()) {
+        &["key", "value", "keyspace"]
+    } else {
+        &["key", "value"]
+    };
+    let mut progress = Progress::new("exported", None, quiet);
+    let mut rows = out.rows(columns)?;
+    for space in spaces {
+        let name = store::name_of(space).map_or(Cell::Absent, Cell::text);
+        for entry in space.iter() {
+            let cells = [Cell::Bytes(entry.key()), Cell::Bytes(entry.value()), name.clone()];
+            rows.row(&cells[..columns.len()])?;
+            progress.add(1);
+        }
+    }
+    rows.finish()
+}

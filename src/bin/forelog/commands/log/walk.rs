@@ -1,0 +1,138 @@
+//! Goes through a log, decodes its batches, and knows the keyspaces by name.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use forelog::format::record::RecordKind;
+use forelog::format::{KeyspaceId, Op, batch_body, names};
+use forelog::wal::{LogReader, Record};
+use forelog::{DEFAULT_KEYSPACE, Lsn};
+
+use super::Log;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output::Cell;
+
+/// A log that is being read from its beginning.
+pub struct Walk {
+    reader: LogReader,
+    keyspaces: HashMap<KeyspaceId, String>,
+    /// False for a log alone: what its payloads mean is known to its owner only.
+    is_store: bool,
+}
+
+impl Walk {
+    /// Begins at the oldest record.
+    pub fn open(dir: &Path) -> Result<Walk, Failure> {
+        let is_store = dir.join(names::MANIFEST).exists();
+        let keyspaces = HashMap::from([(KeyspaceId::DEFAULT, DEFAULT_KEYSPACE.to_owned())]);
+        Ok(Walk { reader: LogReader::open(dir)?, keyspaces, is_store })
+    }
+
+    /// True if a writer has the log open.
+    pub fn is_live(&self) -> bool {
+        self.reader.is_live()
+    }
+
+    /// Hands every record that is meant to `each`, with its operations, until the log ends or `each` says false.
+    pub fn each(
+        mut self,
+        request: &Log,
+        mut each: impl FnMut(&Record, &[Operation<'_>]) -> Result<bool, Failure>,
+    ) -> Result<(), Failure> {
+        let first = request.from_lsn.unwrap_or(Lsn::ZERO);
+        let last = request.to_lsn.unwrap_or(Lsn::MAX);
+        while let Some(record) = self.reader.next() {
+            interrupt::check()?;
+            let record = record?;
+            if record.lsn > last {
+                break;
+            }
+            // Decoded also before the first one that is meant, because it may name a keyspace.
+            let mut ops = self.operations(&record);
+            if record.lsn < first {
+                continue;
+            }
+            if let Some(key) = &request.key {
+                ops.retain(|op| op.key == Some(key));
+                if ops.is_empty() {
+                    continue;
+                }
+            }
+            if !each(&record, &ops)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn operations<'r>(&mut self, record: &'r Record) -> Vec<Operation<'r>> {
+        if record.kind != RecordKind::Data {
+            return Vec::new();
+        }
+        if !self.is_store {
+            return vec![Operation { value: Some(&record.payload), ..Operation::new("payload") }];
+        }
+        batch_body::ops(&record.payload)
+            .map(|op| match op {
+                Ok(op) => self.operation(op),
+                Err(batch_body::BadBody) => Operation::new("unreadable"),
+            })
+            .collect()
+    }
+
+    fn operation<'r>(&mut self, op: Op<'r>) -> Operation<'r> {
+        match op {
+            Op::Put { keyspace, key, value } => Operation {
+                keyspace: self.name(keyspace),
+                key: Some(key),
+                value: Some(value),
+                ..Operation::new("put")
+            },
+            Op::Delete { keyspace, key } => {
+                Operation { keyspace: self.name(keyspace), key: Some(key), ..Operation::new("delete") }
+            }
+            Op::CreateKeyspace { id, name } => {
+                self.keyspaces.insert(id, name.to_owned());
+                Operation { keyspace: Some(name.to_owned()), ..Operation::new("create_keyspace") }
+            }
+        }
+    }
+
+    /// The name of a keyspace. One that was created before the log begins has a number only.
+    fn name(&self, id: KeyspaceId) -> Option<String> {
+        Some(self.keyspaces.get(&id).cloned().unwrap_or_else(|| format!("#{id}")))
+    }
+}
+
+/// One operation of a record, as it is shown.
+pub struct Operation<'r> {
+    pub op: &'static str,
+    pub keyspace: Option<String>,
+    pub key: Option<&'r [u8]>,
+    pub value: Option<&'r [u8]>,
+}
+
+impl Operation<'_> {
+    fn new(op: &'static str) -> Operation<'static> {
+        Operation { op, keyspace: None, key: None, value: None }
+    }
+
+    /// Its fields for machines: the keyspace is always named.
+    pub fn fields(&self) -> [(&'static str, Cell<'_>); 4] {
+        [
+            ("op", Cell::text(self.op)),
+            ("keyspace", self.keyspace.as_deref().map_or(Cell::Absent, Cell::text)),
+            ("key", self.key.map_or(Cell::Absent, Cell::Bytes)),
+            ("value", self.value.map_or(Cell::Absent, Cell::Bytes)),
+        ]
+    }
+
+    /// Its fields as words for people: `put a 1`, `put [users] a 1`.
+    pub fn words(&self) -> Cell<'_> {
+        let mut fields = self.fields().map(|(_, cell)| cell);
+        let keyspace = self.keyspace.as_deref().filter(|name| *name != DEFAULT_KEYSPACE);
+        fields[1] = keyspace.map_or(Cell::Absent, |name| Cell::text(format!("[{name}]")));
+        Cell::Words(fields.into())
+    }
+}

@@ -1,0 +1,57 @@
+//! An output file: written under another name, and named when it is whole. What was there is not touched before.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::failure::Failure;
+
+/// An output file that gets its name when it is whole.
+pub struct Draft {
+    file: NamedTempFile,
+    path: PathBuf,
+    force: bool,
+}
+
+impl Draft {
+    /// Begins a file beside where it is to be.
+    pub fn new(path: &Path, force: bool) -> Result<Draft, Failure> {
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(Failure::Exists(path.to_path_buf()));
+        }
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".forelog-").suffix(".tmp");
+        // The user's umask decides who may read the file, as for every other one.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(dir).map_err(|source| Failure::file("create", path, source))?;
+        Ok(Draft { file, path: path.to_path_buf(), force })
+    }
+
+    /// The name that it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where to write.
+    pub fn sink(&self) -> Result<File, Failure> {
+        self.file.as_file().try_clone().map_err(|source| Failure::file("write", &self.path, source))
+    }
+
+    /// Syncs the file and gives it its name.
+    pub fn keep(self) -> Result<(), Failure> {
+        self.file.as_file().sync_all().map_err(|source| Failure::file("sync", &self.path, source))?;
+        let named =
+            if self.force { self.file.persist(&self.path) } else { self.file.persist_noclobber(&self.path) };
+        match named {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::Exists(self.path))
+            }
+            Err(error) => Err(Failure::file("rename", &self.path, error.error)),
+        }
+    }
+}

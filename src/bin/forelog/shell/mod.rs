@@ -1,0 +1,101 @@
+//! The shell: at a terminal with a prompt, completion, hints and history, otherwise plain lines.
+//!
+//! ```text
+//!  terminal → editor ─┐           ┌→ verbs ────→ commands/
+//!  pipe, file → script ┴→ session ┤
+//!                  line → verb ↗  └→ settings (.format …)
+//!                         table
+//! ```
+//!
+//! Where to read next: `table.rs`, the one list of commands.
+
+mod assist;
+mod cursor;
+mod editor;
+pub mod line;
+pub mod script;
+pub mod session;
+mod settings;
+mod table;
+mod trace;
+pub mod verb;
+mod verbs;
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+
+use forelog::{CreateMode, Db, Durability, Error, Options};
+
+use crate::args::{Globals, Shell};
+use crate::commands::App;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt;
+use crate::store;
+use session::Session;
+use trace::Trace;
+
+pub fn run(args: &Shell, app: &mut App) -> Result<Outcome, Failure> {
+    let mode = if args.must_exist { CreateMode::Never } else { CreateMode::IfMissing };
+    with_session(&args.dir, args.keyspace.name(), mode, app, |session| {
+        if io::stdin().is_terminal() {
+            interrupt::listen();
+            session.interactive = true;
+            editor::run(session)
+        } else {
+            script::run(session, &mut io::stdin().lock(), script::OnFailure::GoOn)
+        }
+    })
+}
+
+/// Opens a store, runs lines on it, and closes it.
+pub fn with_session(
+    dir: &Path,
+    keyspace: Option<&str>,
+    mode: CreateMode,
+    app: &mut App,
+    run: impl FnOnce(&mut Session<'_>) -> Result<(), Failure>,
+) -> Result<Outcome, Failure> {
+    let trace = Arc::new(Trace::default());
+    let db = open(dir, options(&app.globals, &trace).create(mode), mode, &app.globals)?;
+    let mut session = Session {
+        space: store::keyspace_to_write(&db, keyspace)?,
+        db: db.clone(),
+        app,
+        dir: dir.to_path_buf(),
+        batch: None,
+        trace,
+        timer: false,
+        once: None,
+        last: None,
+        history: Vec::new(),
+        depth: 0,
+        interactive: false,
+        finished: false,
+    };
+    let ended = run(&mut session);
+    let finished = session.finish();
+    drop(session);
+    store::close(db)?;
+    ended?;
+    finished?;
+    Ok(Outcome::Done)
+}
+
+fn options(globals: &Globals, trace: &Arc<Trace>) -> Options {
+    let options = store::options(globals).listener(trace.clone());
+    // The mark of an idle store syncs everything. Who chose "buffered" here wants to see what a power cut would take.
+    if globals.durability == Durability::Buffered { options.idle_mark(None) } else { options }
+}
+
+fn open(dir: &Path, options: Options, mode: CreateMode, globals: &Globals) -> Result<Db, Failure> {
+    match store::open(dir, options, globals) {
+        // `forelog DIR` with a slip in it: the caller's mistake.
+        Err(Failure::Store(error @ (Error::NoStore { .. } | Error::NotAStore { .. })))
+            if mode == CreateMode::Never =>
+        {
+            Err(Failure::Usage(format!("{error}; `forelog shell {}` creates one", dir.display())))
+        }
+        opened => opened,
+    }
+}

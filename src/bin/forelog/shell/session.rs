@@ -1,0 +1,145 @@
+//! A session: an open store, and what its user has set. It runs lines, wherever they come from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use forelog::{Db, Keyspace, WriteBatch};
+
+use super::line::{Word, split};
+use super::trace::Trace;
+use super::verb::{self, Call, Verb};
+use crate::commands::App;
+use crate::draft::Draft;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt;
+use crate::output::{LOSS, paint, say};
+
+/// A table in the shell shows so many rows at once; `.last` shows all.
+pub const TABLE_ROWS: usize = 40;
+
+/// `.read` may be in a file that is read, but not for ever.
+pub const MAX_DEPTH: u32 = 8;
+
+/// An open store, and what its user has set.
+pub struct Session<'a> {
+    pub app: &'a mut App,
+    pub db: Db,
+    pub dir: PathBuf,
+    /// Where commands work that name no keyspace.
+    pub space: Keyspace,
+    /// Puts and dels between `batch` and `commit`.
+    pub batch: Option<WriteBatch>,
+    pub trace: Arc<Trace>,
+    pub timer: bool,
+    /// Where the next answer goes, after `.once`.
+    pub once: Option<Draft>,
+    /// The last command that only read, for `.last`.
+    pub last: Option<(&'static Verb, Call)>,
+    /// Lines that were entered, the last one last.
+    pub history: Vec<String>,
+    /// How many `.read`s are under way.
+    pub depth: u32,
+    /// True at a terminal.
+    pub interactive: bool,
+    /// True after `.quit`.
+    pub finished: bool,
+}
+
+impl Session<'_> {
+    /// Runs one line; it may hold line ends inside quotes.
+    pub fn run_line(&mut self, line: &[u8]) -> Result<Outcome, Failure> {
+        let words = split(line).map_err(|flaw| Failure::Usage(flaw.to_string()))?;
+        self.run_words(&words)
+    }
+
+    fn run_words(&mut self, words: &[Word]) -> Result<Outcome, Failure> {
+        let Some((verb, call)) = verb::parse(words)? else { return Ok(Outcome::Done) };
+        if verb.is_setting() {
+            let outcome = (verb.run)(self, &call);
+            self.app.out.flush()?;
+            return outcome;
+        }
+        let outcome = self.run_verb(verb, &call);
+        if verb.reads {
+            self.last = Some((verb, call));
+        }
+        outcome
+    }
+
+    /// Runs a command on the store: its answer, then what happened inside, then the time it took.
+    pub fn run_verb(&mut self, verb: &Verb, call: &Call) -> Result<Outcome, Failure> {
+        interrupt::forget();
+        self.say_all(self.trace.take(), "meanwhile:");
+        let begun = Instant::now();
+        let outcome = match self.once.take() {
+            None => (verb.run)(self, call),
+            Some(draft) => self.run_into(draft, verb, call),
+        };
+        let took = begun.elapsed();
+        self.app.out.flush()?;
+        self.say_all(self.trace.take(), "");
+        if self.timer {
+            say(format_args!("{:.3} ms", took.as_secs_f64() * 1e3));
+        }
+        outcome
+    }
+
+    /// Runs a command whose answer goes to a file.
+    fn run_into(&mut self, draft: Draft, verb: &Verb, call: &Call) -> Result<Outcome, Failure> {
+        let to_file = self.app.out.to_file(&draft)?;
+        let to_screen = std::mem::replace(&mut self.app.out, to_file);
+        let outcome = (verb.run)(self, call);
+        let flushed = self.app.out.flush();
+        self.app.out = to_screen;
+        let outcome = outcome?;
+        flushed?;
+        draft.keep()?;
+        Ok(outcome)
+    }
+
+    fn say_all(&self, lines: Vec<String>, title: &str) {
+        if !lines.is_empty() && !title.is_empty() {
+            say(title);
+        }
+        lines.into_iter().for_each(say);
+    }
+
+    /// What the prompt says, plain and as it is shown: `demo @43 (+3 unsynced)> `.
+    pub fn prompt(&self, color: bool) -> (String, String) {
+        let name = self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy();
+        let (visible, durable) = (self.db.visible_lsn(), self.db.durable_lsn());
+        let unsynced = visible.distance_from(durable);
+        let write = |color: bool| {
+            let mut prompt = format!("{name} @{visible}");
+            if unsynced > 0 {
+                prompt += &format!(" ({} unsynced)", paint(color, LOSS, &format!("+{unsynced}")));
+            }
+            if let Some(batch) = &self.batch {
+                prompt += &format!(" batch of {}", batch.len());
+            }
+            prompt + "> "
+        };
+        (write(false), write(color))
+    }
+
+    /// Ends the session. An open batch is a failure, because it was not written.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        match self.batch.take() {
+            Some(batch) if !batch.is_empty() => Err(Failure::Usage(format!(
+                "a batch was not committed: its operations ({}) were dropped",
+                batch.len()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Before the files are looked at: lets them prove what is durable already, as the store does by itself when it
+    /// falls idle. What is not durable stays so.
+    pub fn settle(&self) -> Result<(), Failure> {
+        if self.db.durable_lsn() == self.db.visible_lsn() {
+            self.db.mark()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The shell's own commands, those with a dot.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use super::script;
+use super::session::{MAX_DEPTH, Session};
+use super::table::VERBS;
+use super::verb::{Call, Verb, unknown};
+use crate::draft::Draft;
+use crate::failure::{Failure, Outcome};
+use crate::output::Format;
+
+/// How many lines `.history` shows.
+const HISTORY_LINES: usize = 20;
+
+pub fn help(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let out = &mut session.app.out;
+    match call.arg(0) {
+        b"" => {
+            let width = VERBS.iter().map(|verb| verb.usage().len()).filter(|width| *width <= 36).max();
+            let width = width.unwrap_or_default();
+            for verb in VERBS {
+                let usage = verb.usage();
+                if usage.len() <= width {
+                    out.line(&format!("{usage:width$}  {}", verb.about))?;
+                } else {
+                    let name = verb.name;
+                    out.line(&format!("{:width$}  {}", format!("{name} …"), verb.about))?;
+                }
+            }
+            out.line("")?;
+            out.line(r#"Words are separated by spaces; put "…" or '…' around what holds one. \n \t \x00 \\ are escapes."#)?;
+            out.line("Tab completes commands and keys. Ctrl-C clears the line, Ctrl-D leaves.")?;
+        }
+        name => {
+            let verb = Verb::find(name).ok_or_else(|| unknown(name))?;
+            out.line(&verb.usage())?;
+            out.line(&format!("  {}", verb.about))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+pub fn format(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let Some(name) = call.text(0)? else {
+        let name = session.app.out.format().to_possible_value();
+        return tell(session, name.as_ref().map_or("", |value| value.get_name()));
+    };
+    let format = Format::from_str(name, false)
+        .map_err(|_| Failure::Usage(format!("{name:?} is none of auto, table, plain, json, csv, raw")))?;
+    session.app.out.set_format(format);
+    Ok(Outcome::Done)
+}
+
+pub fn timer(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    match on_or_off(call)? {
+        Some(on) => session.timer = on,
+        None => return tell(session, if session.timer { "on" } else { "off" }),
+    }
+    Ok(Outcome::Done)
+}
+
+pub fn trace(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    match on_or_off(call)? {
+        Some(on) => session.trace.set(on),
+        None => return tell(session, if session.trace.is_on() { "on" } else { "off" }),
+    }
+    Ok(Outcome::Done)
+}
+
+pub fn read(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let path = Path::new(call.text(0)?.unwrap_or_default());
+    if session.depth == MAX_DEPTH {
+        return Err(Failure::Usage(format!("files that .read files: no more than {MAX_DEPTH} deep")));
+    }
+    let file = File::open(path).map_err(|source| Failure::file("open", path, source))?;
+    session.depth += 1;
+    let result = script::run(session, &mut BufReader::new(file), script::OnFailure::Stop);
+    session.depth -= 1;
+    result.map(|()| Outcome::Done)
+}
+
+pub fn once(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let path = Path::new(call.text(0)?.unwrap_or_default());
+    session.once = Some(Draft::new(path, call.flag("force"))?);
+    Ok(Outcome::Done)
+}
+
+pub fn last(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
+    let Some((verb, call)) = session.last.take() else {
+        return Err(Failure::Usage("nothing was read so far".to_owned()));
+    };
+    let limit = session.app.out.set_row_limit(None);
+    let outcome = session.run_verb(verb, &call);
+    session.app.out.set_row_limit(limit);
+    session.last = Some((verb, call));
+    outcome
+}
+
+pub fn history(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let count = match call.text(0)? {
+        None => HISTORY_LINES,
+        Some(text) => {
+            text.parse().map_err(|_| Failure::Usage(format!("{text:?} is not a number of lines")))?
+        }
+    };
+    let skipped = session.history.len().saturating_sub(count);
+    for line in &session.history[skipped..] {
+        session.app.out.line(line)?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub fn quit(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
+    session.finished = true;
+    Ok(Outcome::Done)
+}
+
+fn on_or_off(call: &Call) -> Result<Option<bool>, Failure> {
+    match call.text(0)? {
+        None => Ok(None),
+        Some("on") => Ok(Some(true)),
+        Some("off") => Ok(Some(false)),
+        Some(other) => Err(Failure::Usage(format!("{other:?} is neither on nor off"))),
+    }
+}
+
+fn tell(session: &mut Session<'_>, text: &str) -> Result<Outcome, Failure> {
+    session.app.out.line(text)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,205 @@
+//! The one table of the shell's commands. To add a command, add a row.
+
+use super::verb::{Arg, Kind, Opt, Verb};
+use super::{settings, verbs};
+
+/// Every command of the shell, in the order of `.help`.
+pub static VERBS: &[Verb] = &[
+    Verb {
+        name: "put",
+        args: &[KEY, required("VALUE", Kind::Content)],
+        options: &[KEYSPACE],
+        about: "set a key",
+        reads: false,
+        run: verbs::put,
+    },
+    Verb {
+        name: "get",
+        args: &[KEY],
+        options: &[KEYSPACE],
+        about: "the value of a key",
+        reads: true,
+        run: verbs::get,
+    },
+    Verb {
+        name: "del",
+        args: &[KEY],
+        options: &[KEYSPACE],
+        about: "remove a key",
+        reads: false,
+        run: verbs::del,
+    },
+    Verb {
+        name: "scan",
+        args: &[],
+        options: &[
+            PREFIX,
+            valued("from", "A", Kind::Key),
+            valued("to", "B", Kind::Key),
+            valued("limit", "N", Kind::Number),
+            flag("reverse"),
+            flag("keys-only"),
+            KEYSPACE,
+        ],
+        about: "keys and values in the order of the keys",
+        reads: true,
+        run: verbs::scan,
+    },
+    Verb {
+        name: "count",
+        args: &[],
+        options: &[PREFIX, KEYSPACE],
+        about: "how many keys there are",
+        reads: true,
+        run: verbs::count,
+    },
+    Verb {
+        name: "keyspaces",
+        args: &[],
+        options: &[],
+        about: "the names of the keyspaces",
+        reads: true,
+        run: verbs::keyspaces,
+    },
+    Verb {
+        name: "batch",
+        args: &[],
+        options: &[],
+        about: "collect puts and dels until commit or abort",
+        reads: false,
+        run: verbs::batch,
+    },
+    Verb {
+        name: "commit",
+        args: &[],
+        options: &[],
+        about: "write the batch: all of it or nothing",
+        reads: false,
+        run: verbs::commit,
+    },
+    Verb { name: "abort", args: &[], options: &[], about: "drop the batch", reads: false, run: verbs::abort },
+    Verb {
+        name: "sync",
+        args: &[],
+        options: &[],
+        about: "make everything written survive a power cut",
+        reads: false,
+        run: verbs::sync,
+    },
+    Verb {
+        name: "info",
+        args: &[],
+        options: &[],
+        about: "LSNs, segments, sizes, keys",
+        reads: true,
+        run: verbs::info,
+    },
+    Verb {
+        name: "log",
+        args: &[],
+        options: &[
+            valued("from-lsn", "N", Kind::Number),
+            valued("to-lsn", "N", Kind::Number),
+            valued("key", "K", Kind::Key),
+            flag("stats"),
+            flag("hex"),
+        ],
+        about: "the records of the log, with file and offset",
+        reads: true,
+        run: verbs::log,
+    },
+    Verb {
+        name: "verify",
+        args: &[],
+        options: &[],
+        about: "read everything on disk and judge it",
+        reads: true,
+        run: verbs::verify,
+    },
+    Verb {
+        name: ".help",
+        args: &[optional("COMMAND", Kind::Command)],
+        options: &[],
+        about: "this list, or one command",
+        reads: false,
+        run: settings::help,
+    },
+    Verb {
+        name: ".format",
+        args: &[optional("FORMAT", Kind::Choice(&["auto", "table", "plain", "json", "csv", "raw"]))],
+        options: &[],
+        about: "the form of the answers",
+        reads: false,
+        run: settings::format,
+    },
+    Verb {
+        name: ".timer",
+        args: &[optional("on|off", ON_OFF)],
+        options: &[],
+        about: "how long each command takes",
+        reads: false,
+        run: settings::timer,
+    },
+    Verb {
+        name: ".trace",
+        args: &[optional("on|off", ON_OFF)],
+        options: &[],
+        about: "what happens inside at each command",
+        reads: false,
+        run: settings::trace,
+    },
+    Verb {
+        name: ".read",
+        args: &[required("FILE", Kind::File)],
+        options: &[],
+        about: "run the lines of a file",
+        reads: false,
+        run: settings::read,
+    },
+    Verb {
+        name: ".once",
+        args: &[required("FILE", Kind::File)],
+        options: &[flag("force")],
+        about: "the next answer goes to a file",
+        reads: false,
+        run: settings::once,
+    },
+    Verb {
+        name: ".last",
+        args: &[],
+        options: &[],
+        about: "the last reading command again, its answer uncut",
+        reads: false,
+        run: settings::last,
+    },
+    Verb {
+        name: ".history",
+        args: &[optional("N", Kind::Number)],
+        options: &[],
+        about: "the last lines that were entered",
+        reads: false,
+        run: settings::history,
+    },
+    Verb { name: ".quit", args: &[], options: &[], about: "leave", reads: false, run: settings::quit },
+];
+
+const ON_OFF: Kind = Kind::Choice(&["on", "off"]);
+const KEY: Arg = required("KEY", Kind::Key);
+const KEYSPACE: Opt = valued("keyspace", "NAME", Kind::Keyspace);
+const PREFIX: Opt = valued("prefix", "P", Kind::Key);
+
+const fn required(name: &'static str, kind: Kind) -> Arg {
+    Arg { name, kind, optional: false }
+}
+
+const fn optional(name: &'static str, kind: Kind) -> Arg {
+    Arg { name, kind, optional: true }
+}
+
+const fn valued(name: &'static str, value: &'static str, kind: Kind) -> Opt {
+    Opt { name, value: Some(required(value, kind)) }
+}
+
+const fn flag(name: &'static str) -> Opt {
+    Opt { name, value: None }
+}

@@ -1,0 +1,84 @@
+//! What happens inside, told by the library's own events while it happens: `.trace on`.
+//!
+//! ```text
+//!  encode   1 operation, 14 bytes
+//!  append   LSN 43 → 00000000000000000001.wal @0x1a80, 64 bytes
+//!  apply    LSN 43, 1 operation (invisible)
+//!  sync     fdatasync 0.10 ms        ← survives a power cut from here on
+//!  publish  visible 43
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use forelog::event::{Event, Listener};
+use forelog::format::record::RecordKind;
+
+/// Lines about events, until somebody takes them.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Whether anybody wants them. ORDER: Relaxed; it is set between two commands.
+    on: AtomicBool,
+    lines: Mutex<Vec<String>>,
+}
+
+impl Trace {
+    /// True if events are told.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// Tells events from now on, or no more.
+    pub fn set(&self, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
+    }
+
+    /// The lines since the last call.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Listener for Trace {
+    fn event(&self, event: &Event<'_>) {
+        if !self.is_on() {
+            return;
+        }
+        if let Some(line) = describe(event) {
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    }
+}
+
+fn describe(event: &Event<'_>) -> Option<String> {
+    Some(match event {
+        Event::Encoded { ops, bytes } => format!(" encode   {}, {bytes} bytes", operations(*ops)),
+        Event::Appended { lsn, kind, file, offset, bytes } => {
+            let kind = match kind {
+                RecordKind::Data => String::new(),
+                mark => format!(", {}", mark.name()),
+            };
+            format!(" append   LSN {lsn} → {file} @{offset:#x}, {bytes} bytes{kind}")
+        }
+        Event::Applied { lsn, ops } => format!(" apply    LSN {lsn}, {} (invisible)", operations(*ops)),
+        Event::Synced { durable, took } => {
+            let took = took.as_secs_f64() * 1e3;
+            format!(
+                " sync     fdatasync {took:.2} ms, durable {durable}  ← survives a power cut from here on"
+            )
+        }
+        Event::Published { visible } => format!(" publish  visible {visible}"),
+        Event::Rotated { base, file } => format!(" rotate   LSN {base} begins {file}"),
+        Event::Poisoned { cause } => format!(" poison   no more writes: {cause}"),
+        Event::Replayed { file, records, .. } => format!(" replay   {file}, {records} records"),
+        // `Event` is not exhaustive: what is not known here has no line.
+        _ => return None,
+    })
+}
+
+fn operations(count: usize) -> String {
+    match count {
+        1 => "1 operation".to_owned(),
+        _ => format!("{count} operations"),
+    }
+}

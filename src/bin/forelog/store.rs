@@ -1,0 +1,83 @@
+//! Opening a store as a command needs it, finding a keyspace in it, and closing it.
+
+use std::path::Path;
+
+use forelog::{CreateMode, DEFAULT_KEYSPACE, Db, Error, Keyspace, Options, RecoveryReport};
+
+use crate::args::Globals;
+use crate::failure::Failure;
+use crate::output::say;
+
+/// The options of a command that writes.
+pub fn options(globals: &Globals) -> Options {
+    Options::new().durability(globals.durability)
+}
+
+/// Opens for writing, and creates a store where the directory is missing or empty.
+pub fn open_to_write(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
+    open(dir, options(globals), globals)
+}
+
+/// Opens for reading: changes nothing, needs a store, and fails beside a live writer.
+pub fn open_to_read(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
+    open(dir, Options::new().create(CreateMode::Never).read_only(true), globals)
+}
+
+/// Opens, and says what there is to say about it.
+pub fn open(dir: &Path, options: Options, globals: &Globals) -> Result<Db, Failure> {
+    let db = options.open(dir)?;
+    if db.created() {
+        globals.say(format_args!("created a store in {}", dir.display()));
+    }
+    let report = db.recovery_report();
+    if let Some(torn) = &report.log.torn {
+        globals.say(format_args!(
+            "the log ended in an unfinished write, which was left out: {} at byte {}, LSN {}",
+            torn.file, torn.offset, torn.lsn
+        ));
+    }
+    if globals.verbose {
+        say_report(report);
+    }
+    Ok(db)
+}
+
+/// Syncs and marks the log as closed.
+pub fn close(db: Db) -> Result<(), Failure> {
+    let closed = db.close();
+    leave(db);
+    Ok(closed?)
+}
+
+/// Leaves the memory to the end of the process: giving back a large map, one allocation after the other, takes seconds.
+pub fn leave(db: Db) {
+    std::mem::forget(db);
+}
+
+/// The keyspace to read from, which must exist.
+pub fn keyspace_to_read(db: &Db, name: Option<&str>) -> Result<Keyspace, Failure> {
+    let name = name.unwrap_or(DEFAULT_KEYSPACE);
+    db.find_keyspace(name).ok_or_else(|| Error::UnknownKeyspace { name: name.to_owned() }.into())
+}
+
+/// The keyspace to write to. One that is missing is created.
+pub fn keyspace_to_write(db: &Db, name: Option<&str>) -> Result<Keyspace, Failure> {
+    Ok(db.keyspace(name.unwrap_or(DEFAULT_KEYSPACE))?)
+}
+
+/// The name of a keyspace, if it is not the default one, which is never named in an answer.
+pub fn name_of(keyspace: &Keyspace) -> Option<&str> {
+    Some(keyspace.name()).filter(|name| *name != DEFAULT_KEYSPACE)
+}
+
+fn say_report(report: &RecoveryReport) {
+    say(format_args!(
+        "forelog: opened at LSN {}: segments {}, records {}, operations {}, written again {}, {:.3} ms",
+        report.log.last_lsn,
+        report.log.segments.len(),
+        report.records,
+        report.operations,
+        report.log.rewritten,
+        report.took.as_secs_f64() * 1e3,
+    ));
+}
