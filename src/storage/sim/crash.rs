@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::image::{Change, Image};
+use super::SimDisk;
+use super::image::{Change, Image, SECTOR};
 use super::outcome::{self, Fate, Outcome, OutcomeLimits, Scene};
 use super::state::{Ambient, State};
-use super::{SECTOR, SimDisk};
 
 /// The disk as it is when an operation begins, with that operation under way.
 ///
