@@ -39,6 +39,8 @@ mod operation;
 mod outcome;
 mod random;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
