@@ -115,14 +115,10 @@ impl<const N: usize> Content<N> {
     /// Drops what is beyond the length.
     pub(super) fn trim(&mut self) {
         let (last, within) = position::<N>(self.len);
-        let stale = match self.chunks.by_index.range(last..).next() {
-            None => false,
-            Some((&index, chunk)) if index == last && chunk[within..].iter().all(|byte| *byte == 0) => {
-                within == 0 || self.chunks.by_index.range(last + 1..).next().is_some()
-            }
-            Some(_) => true,
+        let stale = |(index, chunk): (&u64, &Arc<[u8; N]>)| {
+            *index > last || chunk[within..].iter().any(|byte| *byte != 0)
         };
-        if !stale {
+        if !self.chunks.by_index.range(last..).any(stale) {
             return;
         }
         let chunks = self.chunks_mut();

@@ -153,7 +153,9 @@ pub(super) fn enumerate(changes: usize, tears: &[usize], limits: &OutcomeLimits,
         outcomes.extend(each(1, changes).map(Outcome::Alone));
     }
     for at in sample(tears.to_vec(), limits.torn_positions, seed) {
-        outcomes.extend([Rest::Old, Rest::Zero, Rest::Garbage].map(|rest| Outcome::Torn { at, rest }));
+        // Old bytes behind nothing at all: that is the write's changes lost, which is listed above.
+        let rests = [Rest::Old, Rest::Zero, Rest::Garbage].into_iter().skip(usize::from(at == 0));
+        outcomes.extend(rests.map(|rest| Outcome::Torn { at, rest }));
     }
     let random = |index: usize| Outcome::Random { seed: mix(seed, index as u64), rest: None };
     outcomes.extend((0..limits.random_subsets).map(random));

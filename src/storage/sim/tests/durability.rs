@@ -101,6 +101,20 @@ fn a_removed_file_may_come_back() {
     assert_eq!(disk.unsynced_changes(), 0, "nothing is kept of a file that nothing can bring back");
 }
 
+/// Removes a file whose name was never durable, and syncs another: the name may still come, and its bytes with it.
+#[test]
+fn a_lost_removal_brings_back_a_file_that_was_never_durable() {
+    let disk = SimDisk::new(1);
+    let brief = disk.create(path("brief")).unwrap();
+    write(&brief, b"B", 0);
+    brief.sync_all().unwrap();
+    drop(brief);
+    disk.remove(path("brief")).unwrap();
+    let other = disk.create(path("other")).unwrap();
+    other.sync_all().unwrap();
+    assert_eq!(found_now(&disk), ["", "brief=B", "brief=B other=", "other="]);
+}
+
 /// Writes to two sectors twice: each holds any of its three contents, whatever the other holds.
 #[test]
 fn sectors_survive_independently() {
@@ -129,6 +143,94 @@ fn lengths_survive_independently() {
     assert_eq!(found_now(&disk), ["f=ab", "f=ab\0\0\0", "f=abcd", "f=abcd\0"]);
     file.sync_data().unwrap();
     assert_eq!(found_now(&disk), ["f=ab\0\0\0"]);
+
+    // Bytes whose length was lost are gone for good: they do not come back when the file grows again.
+    write(&file, b"appended", 5);
+    let short = disk.crash_point_now().apply(&Outcome::Subset(1));
+    assert_eq!(files(&short), "f=ab\0\0\0");
+    short.open(path("f"), Access::ReadWrite).unwrap().set_len(8).unwrap();
+    assert_eq!(files(&short), "f=ab\0\0\0\0\0\0");
+}
+
+/// The short names of subsets mean what they say.
+#[test]
+fn outcomes_name_their_subsets() {
+    let disk = SimDisk::new(1);
+    for name in ["a", "b", "c"] {
+        disk.create(path(name)).unwrap();
+    }
+    let point = disk.crash_point_now();
+    let check = |outcome, expected: &str| assert_eq!(files(&point.apply(&outcome)), expected, "{outcome:?}");
+    check(Outcome::None, "");
+    check(Outcome::All, "a= b= c=");
+    check(Outcome::Prefix(2), "a= b=");
+    check(Outcome::Missing(1), "a= c=");
+    check(Outcome::Alone(1), "b=");
+    check(Outcome::Subset(0b110), "b= c=");
+    check(Outcome::Torn { at: 0, rest: Rest::Old }, "a= b= c=");
+
+    let limits = OutcomeLimits { all_subsets: 2, single_changes: 9, torn_positions: 9, random_subsets: 0 };
+    let listed: Vec<Outcome> = point.outcomes(&limits, 1).collect();
+    let expected = [
+        Outcome::None,
+        Outcome::All,
+        Outcome::Prefix(1),
+        Outcome::Prefix(2),
+        Outcome::Missing(0),
+        Outcome::Missing(1),
+        Outcome::Alone(1),
+        Outcome::Alone(2),
+    ];
+    assert_eq!(listed, expected);
+    let all = OutcomeLimits { all_subsets: 3, ..limits };
+    assert_eq!(point.outcomes(&all, 1).count(), 8, "every subset, each once");
+}
+
+/// Beyond the limits a sample is taken: as large as they say, spread, and another one for each seed.
+#[test]
+fn samples_are_spread_and_seeded() {
+    let disk = SimDisk::new(1);
+    disk.record();
+    let file = disk.create(path("f")).unwrap();
+    write(&file, &[1; 9000], 0);
+    let point = &disk.take_crash_points()[1];
+    let limits = OutcomeLimits { all_subsets: 5, single_changes: 4, torn_positions: 10, random_subsets: 6 };
+    let outcomes = |seed| point.outcomes(&limits, seed).collect::<Vec<_>>();
+    assert_eq!(outcomes(1), outcomes(1));
+    assert_ne!(outcomes(1), outcomes(2));
+    let tears: Vec<usize> = outcomes(1)
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Torn { at, rest: Rest::Zero } => Some(*at),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tears.len(), 10);
+    assert!(tears.iter().enumerate().all(|(stretch, at)| at / 900 == stretch), "{tears:?}");
+    let prefixes = outcomes(1).iter().filter(|outcome| matches!(outcome, Outcome::Prefix(_))).count();
+    let random = outcomes(1).iter().filter(|outcome| matches!(outcome, Outcome::Random { .. })).count();
+    assert_eq!((prefixes, random), (4, 6));
+}
+
+/// Throws many coins over two sectors: each of the four whole images comes up, torn ones too, and the rest behind a
+/// tear is of the sort asked for.
+#[test]
+fn random_outcomes_reach_everything() {
+    let disk = SimDisk::new(1);
+    let file = file(&disk, "f", &[b'a'; 1024]);
+    write(&file, &[b'b'; 1024], 0);
+    let point = disk.crash_point_now();
+    let image = |seed, rest| point.apply(&Outcome::Random { seed, rest }).read_file("f").unwrap();
+    let is_whole = |bytes: &[u8]| [0, 512].iter().all(|at| bytes[*at..*at + 512] == [bytes[*at]; 512]);
+    for (rest, sound) in [(Rest::Old, "ab"), (Rest::Zero, "ab\0")] {
+        let images: HashSet<Vec<u8>> = (0..500).map(|seed| image(seed, Some(rest))).collect();
+        let whole = images.iter().filter(|image| is_whole(image)).count();
+        assert!(images.len() > 50 && whole >= 4, "{whole} of {} are whole", images.len());
+        assert!(images.iter().flatten().all(|byte| sound.as_bytes().contains(byte)));
+        assert!(rest == Rest::Old || images.iter().flatten().any(|byte| *byte == 0));
+    }
+    let bytes: HashSet<u8> = (0..500).flat_map(|seed| image(seed, None)).collect();
+    assert_eq!(bytes.len(), 256, "with garbage, anything");
 }
 
 /// Tears an overwrite and an append at each byte, with each sort of rest.
@@ -317,6 +419,14 @@ fn fingerprints_tell_disks_apart() {
     let prints = [("f", &[0; 3][..]), ("g", &[0; 3]), ("f", &[0; 4]), ("f", &[0, 1, 0]), ("f/g", &[0; 3])];
     let prints: HashSet<u128> = prints.iter().map(|(name, bytes)| print(name, bytes)).collect();
     assert_eq!(prints.len(), 5);
+
+    let disk = SimDisk::new(1);
+    let open = file(&disk, "f", b"one");
+    let before = disk.fingerprint();
+    write(&open, b"two", 0);
+    assert_eq!(disk.fingerprint(), before, "only what is durable counts");
+    open.sync_all().unwrap();
+    assert_ne!(disk.fingerprint(), before);
 }
 
 /// Damages files past the rules: at once, durably, and safe from what was pending.
