@@ -164,6 +164,9 @@ fn handles(Place { disk, root }: &Place<'_>) -> io::Result<()> {
 
     disk.remove(&path)?;
     let second = disk.create(&path)?;
+    disk.sync_dir(root)?;
+    read_full_at(&*reader, &mut text, 0)?;
+    assert_eq!(&text, b"two", "syncing its removal does not take it away either");
     write_all_at(&*file, b"old", 0)?;
     read_full_at(&*reader, &mut text, 0)?;
     assert_eq!(&text, b"old", "a removed file works on for those who have it open");
