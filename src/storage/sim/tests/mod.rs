@@ -1,12 +1,13 @@
 //! What the simulated disk promises to the tests that stand on it.
 //!
 //! A disk that forgives a missing sync makes every crash test above it worthless, and one that takes more than a power
-//! cut can take makes them fail for nothing. So both directions are shown: `durability` and `faults` by example,
-//! `model` against naive models in plain arrays and maps.
+//! cut can take makes them fail for nothing. So both directions are shown: `durability`, `faults` and
+//! `outcomes` by example, `model` against naive models in plain arrays and maps.
 
 mod durability;
 mod faults;
 mod model;
+mod outcomes;
 
 use std::path::Path;
 use std::sync::Arc;
