@@ -130,6 +130,7 @@ fn bytes(Place { disk, root }: &Place<'_>) -> io::Result<()> {
 
 fn lengths(Place { disk, root }: &Place<'_>) -> io::Result<()> {
     let file = disk.create(&root.join("file"))?;
+    let mut text = [9; 3];
     assert!(file.is_empty()?);
     file.allocate(10_000)?;
     file.allocate(5_000)?;
@@ -145,6 +146,11 @@ fn lengths(Place { disk, root }: &Place<'_>) -> io::Result<()> {
         assert!(all[..kept].iter().all(|byte| *byte == 7), "cut at {cut}");
         assert!(all[kept..].iter().all(|byte| *byte == 0), "what was cut comes back as zeros: {cut}");
     }
+    write_all_at(&*file, b"far", 5_000)?;
+    file.set_len(1_000)?;
+    file.set_len(10_000)?;
+    assert_eq!(read_full_at(&*file, &mut text, 5_000)?, 3);
+    assert_eq!(&text, &[0; 3], "also what was cut far behind the new end");
     file.set_len(1 << 40)?;
     assert_eq!(file.read_at(&mut [9; 10], (1 << 40) - 3)?, 3, "a huge sparse file costs nothing");
     file.set_len(0)
@@ -164,6 +170,12 @@ fn handles(Place { disk, root }: &Place<'_>) -> io::Result<()> {
 
     disk.remove(&path)?;
     let second = disk.create(&path)?;
+    disk.sync_dir(root)?;
+    assert_eq!(
+        read_full_at(&*reader, &mut text, 0)?,
+        3,
+        "syncing its removal takes nothing from whoever has it open"
+    );
     write_all_at(&*file, b"old", 0)?;
     read_full_at(&*reader, &mut text, 0)?;
     assert_eq!(&text, b"old", "a removed file works on for those who have it open");

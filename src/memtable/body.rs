@@ -77,9 +77,15 @@ impl Body {
     pub(super) fn find(&self, key: &[u8]) -> Result<usize, usize> {
         let prefix = prefix_of(&key[self.skip..]);
         let first = self.prefixes.partition_point(|other| *other < prefix);
-        // Real keys share long prefixes (`user:0000001:name`), so the ties are searched by halves as well.
-        let ties = self.prefixes[first..].partition_point(|other| *other == prefix);
-        match self.slots[first..first + ties].binary_search_by(|slot| slot.key().cmp(key)) {
+        if self.prefixes.get(first) != Some(&prefix) {
+            return Err(first);
+        }
+        // Real keys share long prefixes (`user:0000001:name`), so ties are searched by halves as well.
+        let mut after = first + 1;
+        if self.prefixes.get(after) == Some(&prefix) {
+            after += self.prefixes[after..].partition_point(|other| *other == prefix);
+        }
+        match self.slots[first..after].binary_search_by(|slot| slot.key().cmp(key)) {
             Ok(at) => Ok(first + at),
             Err(at) => Err(first + at),
         }

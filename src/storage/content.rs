@@ -13,7 +13,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use xxhash_rust::xxh3::Xxh3;
 
 /// No file is longer: the offset type of the operating system is signed.
 const MAX_LEN: u64 = i64::MAX.unsigned_abs();
@@ -24,7 +26,14 @@ pub(super) struct Content<const N: usize> {
     len: u64,
     /// INVARIANT: what is beyond `len` is zero or not there, except between the first and the last change of one
     /// operation.
-    chunks: Arc<BTreeMap<u64, Arc<[u8; N]>>>,
+    chunks: Arc<Chunks<N>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Chunks<const N: usize> {
+    by_index: BTreeMap<u64, Arc<[u8; N]>>,
+    /// Computed when first asked for; shared with the chunks, so that of many similar disks each file is hashed once.
+    fingerprint: OnceLock<u128>,
 }
 
 impl<const N: usize> Content<N> {
@@ -32,17 +41,16 @@ impl<const N: usize> Content<N> {
         self.len
     }
 
-    /// The chunks that are there, in order.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = (u64, &Arc<[u8; N]>)> {
-        self.chunks.iter().map(|(index, chunk)| (*index, chunk))
+    fn chunks(&self) -> impl Iterator<Item = (u64, &Arc<[u8; N]>)> {
+        self.chunks.by_index.iter().map(|(index, chunk)| (*index, chunk))
     }
 
     pub(super) fn chunk(&self, index: u64) -> Option<&Arc<[u8; N]>> {
-        self.chunks.get(&index)
+        self.chunks.by_index.get(&index)
     }
 
     pub(super) fn set_chunk(&mut self, index: u64, chunk: Arc<[u8; N]>) {
-        Arc::make_mut(&mut self.chunks).insert(index, chunk);
+        self.chunks_mut().insert(index, chunk);
     }
 
     /// Fills the buffer from `offset` on as far as the file goes.
@@ -53,7 +61,7 @@ impl<const N: usize> Content<N> {
         let mut filled = 0;
         for (index, within, len) in pieces::<N>(offset, count) {
             let target = &mut buffer[filled..filled + len];
-            match self.chunks.get(&index) {
+            match self.chunks.by_index.get(&index) {
                 Some(chunk) => target.copy_from_slice(&chunk[within..within + len]),
                 None => target.fill(0),
             }
@@ -65,7 +73,7 @@ impl<const N: usize> Content<N> {
     /// Writes all bytes, extending the file where needed.
     pub(super) fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = checked_end(offset, bytes.len())?;
-        let chunks = Arc::make_mut(&mut self.chunks);
+        let chunks = self.chunks_mut();
         let mut rest = bytes;
         for (index, within, len) in pieces::<N>(offset, bytes.len()) {
             let (piece, after) = rest.split_at(len);
@@ -85,20 +93,35 @@ impl<const N: usize> Content<N> {
         self.trim();
     }
 
+    /// A hash of the bytes, but not of the length.
+    pub(super) fn fingerprint(&self) -> u128 {
+        *self.chunks.fingerprint.get_or_init(|| {
+            let mut hasher = Xxh3::new();
+            // A chunk of zeros and one that is not there are the same.
+            for (index, chunk) in self.chunks().filter(|(_, chunk)| chunk.iter().any(|byte| *byte != 0)) {
+                hasher.update(&index.to_le_bytes());
+                hasher.update(&**chunk);
+            }
+            hasher.digest128()
+        })
+    }
+
+    fn chunks_mut(&mut self) -> &mut BTreeMap<u64, Arc<[u8; N]>> {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        chunks.fingerprint.take();
+        &mut chunks.by_index
+    }
+
     /// Drops what is beyond the length.
     pub(super) fn trim(&mut self) {
         let (last, within) = position::<N>(self.len);
-        let stale = match self.chunks.range(last..).next() {
-            None => false,
-            Some((&index, chunk)) if index == last && chunk[within..].iter().all(|byte| *byte == 0) => {
-                within == 0 || self.chunks.range(last + 1..).next().is_some()
-            }
-            Some(_) => true,
+        let stale = |(index, chunk): (&u64, &Arc<[u8; N]>)| {
+            *index > last || chunk[within..].iter().any(|byte| *byte != 0)
         };
-        if !stale {
+        if !self.chunks.by_index.range(last..).any(stale) {
             return;
         }
-        let chunks = Arc::make_mut(&mut self.chunks);
+        let chunks = self.chunks_mut();
         let mut beyond = chunks.split_off(&last);
         if within > 0
             && let Some(mut chunk) = beyond.remove(&last)

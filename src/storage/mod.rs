@@ -18,7 +18,8 @@
 //! An interrupted write changes only bytes that were being written ("powersafe overwrite", as SQLite calls it:
 //! <https://sqlite.org/psow.html>). This module knows no format: it moves bytes.
 //!
-//! Where to read next: `real`, which is short, then `sim`.
+//! Where to read next: `real`, which is short, then `sim`. The two disks in memory share `tree` (names), `content`
+//! (bytes) and `locks`.
 
 mod content;
 pub(crate) mod dir;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::image::{Change, Image};
+use super::SimDisk;
+use super::image::{Change, Image, SECTOR};
 use super::outcome::{self, Fate, Outcome, OutcomeLimits, Scene};
 use super::state::{Ambient, State};
-use super::{SECTOR, SimDisk};
 
 /// The disk as it is when an operation begins, with that operation under way.
 ///
@@ -39,10 +39,11 @@ impl CrashPoint {
         self.changes.len()
     }
 
-    /// The ways in which a power cut here may turn out: none and all of the changes, each prefix of them, each one
-    /// missing, each alone, the write under way torn at each byte that it changes (with old bytes, zeros or garbage
-    /// behind), and random subsets. The seed decides the random ones, and what is left out where `limits` are
-    /// exceeded. Few of them lead to equal disks; [`SimDisk::fingerprint`] finds those.
+    /// The ways in which a power cut here may turn out: every subset of the changes where they are few; otherwise
+    /// none and all, each prefix, each one missing and each alone; the write under way torn at each byte that it
+    /// changes, with old bytes, zeros or garbage behind; and random subsets with random tears. The seed decides the
+    /// random ones, and what is left out where `limits` are exceeded. A few of them lead to equal disks, which
+    /// [`SimDisk::fingerprint`] tells.
     pub fn outcomes(&self, limits: &OutcomeLimits, seed: u64) -> impl Iterator<Item = Outcome> + use<> {
         let seed = super::random::mix(seed, self.operation);
         outcome::enumerate(self.changes.len(), &self.tears(), limits, seed).into_iter()

@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use super::super::content::checked_end;
+use super::super::{Access, File, LockGuard};
+use super::SimDisk;
 use super::fault::{FaultKind, eio};
 use super::image::{FileId, Place};
 use super::operation::{Detail, Operation, OperationKind};
-use super::{Access, File, LockGuard, SimDisk};
 
 #[derive(Debug)]
 pub(super) struct SimFile {

@@ -200,10 +200,7 @@ impl Image {
                 continue;
             };
             hasher.update(&content.len().to_le_bytes());
-            for (index, sector) in content.chunks().filter(|(_, sector)| ***sector != [0; SECTOR]) {
-                hasher.update(&index.to_le_bytes());
-                hasher.update(&**sector);
-            }
+            hasher.update(&content.fingerprint().to_le_bytes());
         }
         hasher.digest128()
     }

@@ -19,6 +19,8 @@ pub enum Outcome {
     Missing(usize),
     /// Only this one.
     Alone(usize),
+    /// Those whose bit is set, the lowest bit being the first change's. Later ones than 64 are lost.
+    Subset(u64),
     /// All earlier ones, and the first `at` bytes of the write under way; what it was changing behind them is `rest`.
     /// Without a write under way the same as `All`.
     Torn {
@@ -50,7 +52,9 @@ pub enum Rest {
 /// How many outcomes of each sort are tried. Where there are more, a spread sample is taken, another for each seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutcomeLimits {
-    /// How many prefixes, how many missing changes and how many lone ones.
+    /// Up to how many changes every subset is tried, at most 16. Beyond, the three sorts of `single_changes`.
+    pub all_subsets: usize,
+    /// How many prefixes, how many with one change missing, and how many with one alone.
     pub single_changes: usize,
     /// At how many bytes the write under way is torn (for each of the three sorts of rest).
     pub torn_positions: usize,
@@ -60,7 +64,7 @@ pub struct OutcomeLimits {
 
 impl Default for OutcomeLimits {
     fn default() -> Self {
-        Self { single_changes: 256, torn_positions: 64, random_subsets: 16 }
+        Self { all_subsets: 5, single_changes: 256, torn_positions: 64, random_subsets: 16 }
     }
 }
 
@@ -92,6 +96,7 @@ impl Outcome {
             Self::Prefix(count) => index < count,
             Self::Missing(missing) => index != missing,
             Self::Alone(alone) => index == alone,
+            Self::Subset(bits) => index < 64 && bits >> index & 1 == 1,
             Self::Torn { at, rest } => match scene.write_offset {
                 Some(offset) if index >= scene.under_way => {
                     return Fate::Torn { at: offset.saturating_add(at as u64), rest };
@@ -138,16 +143,19 @@ pub(super) fn enumerate(changes: usize, tears: &[usize], limits: &OutcomeLimits,
         return outcomes;
     }
     outcomes.push(Outcome::All);
-    let last = changes - 1;
-    let each = |from: usize, to: usize| sample((from..to).collect(), limits.single_changes, seed);
-    outcomes.extend(each(1, changes).map(Outcome::Prefix));
-    // The last one missing is a prefix, the first one alone too, and of two one missing is the other alone.
-    outcomes.extend(each(0, last).map(Outcome::Missing));
-    if changes > 2 {
+    if changes <= limits.all_subsets.min(16) {
+        outcomes.extend((1..(1 << changes) - 1).map(Outcome::Subset));
+    } else {
+        let each = |from: usize, to: usize| sample((from..to).collect(), limits.single_changes, seed);
+        outcomes.extend(each(1, changes).map(Outcome::Prefix));
+        // The last one missing is a prefix, and so is the first one alone.
+        outcomes.extend(each(0, changes - 1).map(Outcome::Missing));
         outcomes.extend(each(1, changes).map(Outcome::Alone));
     }
     for at in sample(tears.to_vec(), limits.torn_positions, seed) {
-        outcomes.extend([Rest::Old, Rest::Zero, Rest::Garbage].map(|rest| Outcome::Torn { at, rest }));
+        // Old bytes behind nothing at all: that is the write's changes lost, which is listed above.
+        let rests = [Rest::Old, Rest::Zero, Rest::Garbage].into_iter().skip(usize::from(at == 0));
+        outcomes.extend(rests.map(|rest| Outcome::Torn { at, rest }));
     }
     let random = |index: usize| Outcome::Random { seed: mix(seed, index as u64), rest: None };
     outcomes.extend((0..limits.random_subsets).map(random));
