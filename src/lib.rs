@@ -64,3 +64,8 @@ pub use lsn::Lsn;
 pub use memtable::{Entry, Range, Value};
 pub use options::{CreateMode, Durability, Options, RecoveryMode, WalOptions, WriteOptions};
 pub use recovery::RecoveryReport;
+
+/// The code of the README is compiled and run, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
