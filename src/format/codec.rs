@@ -13,8 +13,9 @@
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Decode, Encode};
 
-/// The most that one decoded item may claim, in bytes: what a `u32` payload length can state.
-const LIMIT: usize = u32::MAX as usize;
+/// The most that one decoded item may claim, in bytes: what a `u32` payload length can state, and a little more,
+/// because a claim counts each number at its full width: the longest payload claims more bytes than it has.
+const LIMIT: usize = (u32::MAX as usize).saturating_add(64);
 
 /// The most that metadata (the manifest) may claim, in bytes.
 pub const METADATA_LIMIT: usize = 1 << 20;

@@ -12,7 +12,7 @@
 //!      16     16  store id         random, the same in all files of a store
 //!      32      8  base LSN         of the first record; also the file's name
 //!      40      8  file length      in bytes, fixed
-//!      48      8  salt             random, seeds every checksum in this file
+//!      48      8  salt             random, seeds the checksums of record headers and of the seal
 //!      56      1  checksum         of payloads: 1 crc32, 2 crc32c, 3 xxh3
 //!      57      7  reserved
 //!      64      8  previous last    last LSN of the segment before (0: none)
@@ -58,7 +58,7 @@ pub struct SegmentHeader {
     pub base: Lsn,
     /// The file's length in bytes.
     pub file_len: u64,
-    /// Seeds every checksum in the file.
+    /// Seeds the checksums of record headers and of the seal, so that another file's bytes do not pass.
     pub salt: u64,
     /// Guards the payloads.
     pub checksum: Checksum,
