@@ -95,6 +95,7 @@ impl Log {
             }
             *gate = successor.file.clone();
             tail.go_on_in(successor, position);
+            self.count_cut();
             gone.into_iter().try_for_each(|base| self.dir.remove(&names::segment(base)))?;
             self.dir.sync()
         })

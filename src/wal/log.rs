@@ -49,6 +49,8 @@ pub(super) struct Log {
     /// The last LSN that survives a power cut. Written under `gate`.
     durable: AtomicU64,
     pub(super) poison: Poison,
+    /// How often records were cut off since the log was opened. Written with `tail` and `gate` held.
+    cuts: AtomicU64,
     /// All segments but the last.
     pub(super) closed: RwLock<Vec<SegmentSummary>>,
     /// The directory's lock, until the log is closed. Whoever takes it closes.
@@ -90,6 +92,7 @@ impl Log {
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
             poison: Poison::default(),
+            cuts: AtomicU64::new(0),
             closed: RwLock::new(ready.closed),
             lock: Mutex::new(Some(lock)),
         }
@@ -103,6 +106,16 @@ impl Log {
     pub(super) fn durable(&self) -> Lsn {
         // ORDER: Acquire pairs with the Release after the sync.
         Lsn::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Changes with each cut, so that a reader knows that what it has read ahead may be out of the log.
+    pub(super) fn cuts(&self) -> u64 {
+        // ORDER: Acquire pairs with the Release of a cut, which by then has changed `closed` and the end of the log.
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    pub(super) fn count_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Release);
     }
 
     /// The longest payload that is taken.
@@ -281,11 +294,14 @@ impl Log {
         SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active)
     }
 
-    /// The base of the segment that holds this LSN, or of the last one.
-    pub(super) fn segment_of(&self, lsn: Lsn) -> Lsn {
-        let closed =
-            self.closed.read().iter().find(|segment| segment.last_lsn >= lsn).map(|found| found.base_lsn);
-        closed.unwrap_or_else(|| self.active().base_lsn)
+    /// The base of the segment that holds this LSN, or of the last one; and its own last LSN, [`Lsn::MAX`] where it
+    /// is still being written.
+    pub(super) fn segment_of(&self, lsn: Lsn) -> (Lsn, Lsn) {
+        let closed = self.closed.read().iter().find(|segment| segment.last_lsn >= lsn).cloned();
+        match closed {
+            Some(segment) => (segment.base_lsn, segment.last_lsn),
+            None => (self.active().base_lsn, Lsn::MAX),
+        }
     }
 
     /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.

@@ -63,7 +63,18 @@ fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKi
 pub struct Records {
     log: Arc<Log>,
     next: Lsn,
-    reader: Option<SegmentReader>,
+    reader: Option<BoundedReader>,
+}
+
+/// A reader of one segment, and how far that segment is part of the log.
+#[derive(Debug)]
+struct BoundedReader {
+    reader: SegmentReader,
+    /// The segment's last LSN. What a cut or a torn end left behind it is sound to the bit, and not in the log.
+    /// [`Lsn::MAX`] while the log is written there.
+    until: Lsn,
+    /// [`Log::cuts`] before this was opened.
+    cuts: u64,
 }
 
 impl Records {
@@ -76,8 +87,10 @@ impl Records {
     }
 
     fn read_next(&mut self) -> Result<Record> {
+        let cuts = self.log.cuts();
+        self.reader.take_if(|bounded| bounded.until < self.next || bounded.cuts != cuts);
         // The record is durable, so it is there: but what was read ahead may be too old, or this segment at its end.
-        if let Some(reader) = &mut self.reader {
+        if let Some(BoundedReader { reader, .. }) = &mut self.reader {
             if let Ok(record) = read_record(reader)? {
                 return Ok(record);
             }
@@ -86,11 +99,9 @@ impl Records {
                 return Ok(record);
             }
         }
-        let reader = self.reader.insert(SegmentReader::new(Segment::open(
-            &self.log.dir,
-            self.log.segment_of(self.next),
-            Access::Read,
-        )?));
+        let (base, until) = self.log.segment_of(self.next);
+        let reader = SegmentReader::new(Segment::open(&self.log.dir, base, Access::Read)?);
+        let BoundedReader { reader, .. } = self.reader.insert(BoundedReader { reader, until, cuts });
         reader.skip_to(self.next)?;
         let at = reader.position();
         read_record(reader)?.map_err(|kind| {
