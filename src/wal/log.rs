@@ -189,6 +189,8 @@ impl Log {
     /// ```
     fn rotate(&self, tail: &mut Tail) -> Result<()> {
         let mut gate = self.gate.lock();
+        // Whoever held the gate may have failed: a second sync would say that all is well.
+        self.poison.check()?;
         self.sync_file(&gate)?;
         let old = tail.segment.clone();
         let end = tail.position;
@@ -313,8 +315,9 @@ impl Log {
         if tail.closed {
             return Err(Error::Closed);
         }
-        self.poison.check()?;
         let mut gate = self.gate.lock();
+        // With the gate held: whoever held it before may have failed.
+        self.poison.check()?;
         let result = self.sync_file(&gate).and_then(|()| change(&mut tail, &mut gate));
         let last = tail.position.lsn.previous().get();
         if result.is_ok() {
