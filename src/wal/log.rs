@@ -278,16 +278,28 @@ impl Log {
     /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
     pub(super) fn close(&self) -> Result<()> {
         let Some(lock) = self.lock.lock().take() else { return Ok(()) };
-        let result = self.poison.check().and_then(|()| {
-            let tail = self.tail.lock();
-            // A log that was only opened and read keeps the close mark that it has.
-            let marked = !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark);
-            drop(tail);
-            if marked { Ok(()) } else { self.mark(RecordKind::CloseMark).map(|_| ()) }
-        });
+        let result = self.poison.check().and_then(|()| self.end_with_mark());
         self.tail.lock().closed = true;
         drop(lock);
         result
+    }
+
+    /// Writes the close mark, behind which nothing can come, and syncs it.
+    fn end_with_mark(&self) -> Result<()> {
+        // What the mark is to prove must be durable before it is written.
+        self.sync_to(self.written())?;
+        let mut tail = self.tail.lock();
+        // ORDER: closed in the same moment. A write of another thread that came behind the mark would not be synced
+        // by anyone, although an interval was promised for it.
+        tail.closed = true;
+        // A log that was only opened and read keeps the close mark that it has.
+        if !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark) {
+            return Ok(());
+        }
+        self.poison.check()?;
+        let result = self.write_group(&mut tail, RecordKind::CloseMark, &[&[]]);
+        drop(tail);
+        self.sync_to(self.poison.guard(result, &self.options.events)?)
     }
 
     /// The last segment as it is now.
