@@ -80,6 +80,7 @@ impl Log {
                 previous_last,
                 previous_digest,
                 proven_to: lsn,
+                created_us: fresh.created_us.max(tail.time_us),
                 cut: tail.segment.header.cut + 1,
                 ..fresh
             };

@@ -63,7 +63,7 @@ pub(super) struct Tail {
     pub(super) segment: Segment,
     pub(super) position: Position,
     /// The time of the last record: the log's time never runs backwards.
-    time_us: u64,
+    pub(super) time_us: u64,
     last_kind: Option<RecordKind>,
     appended_since_open: bool,
     closed: bool,
