@@ -115,7 +115,6 @@ pub(super) fn recover(
     visit: &mut Visit<'_>,
 ) -> Result<(Ready, LogReport)> {
     let names = dir.list()?;
-    remove_unfinished(dir, &names)?;
     let plan = Plan::read(dir, &names, given)?;
     let (mut segments, end) = read_log(dir, &plan, given, Access::ReadWrite, false, visit)?;
     let Some(end) = end else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
@@ -128,6 +127,10 @@ pub(super) fn recover(
 
     report.rewritten = end.position.lsn.distance_from(end.first_unproven());
     segments.truncate(segments.len().saturating_sub(1));
+    // ORDER: nothing is changed before this line, so that a log that cannot be opened stays as it was found; and what
+    // a cut superseded goes before a successor is built, which may be given the name of one of them.
+    remove_unfinished(dir, &names)?;
+    remove_superseded(dir, &plan)?;
     let (segment, position) = if end.torn {
         let (segment, position, kept_in) = build_successor(dir, options, &end)?;
         if kept_in.is_none() {
@@ -142,7 +145,9 @@ pub(super) fn recover(
         rewrite_in_place(&end)?;
         (end.segment.clone(), end.position)
     };
-    remove_superseded(dir, &plan)?;
+    if let Some(before) = segments.last() {
+        seal_if_unsealed(dir, before, &segment.header)?;
+    }
 
     let ready = Ready {
         store_id: segment.header.store_id,
