@@ -15,7 +15,7 @@
 //! `151.wal` bounds `100.wal`, whose records from 151 on are never read again. Before the rename nothing has happened;
 //! after it, everything has. The files that are out are removed then, or by the next opening.
 
-use super::build::Builder;
+use super::build::{Builder, write_seal};
 use super::log::Log;
 use super::open::new_header;
 use super::replay::{SegmentState, SegmentSummary};
@@ -61,7 +61,7 @@ impl Log {
                 .iter()
                 .find(|segment| segment.last_lsn >= first_gone)
                 .map_or(tail.segment.base(), |segment| segment.base_lsn);
-            let segment = Segment::open(&self.dir, base, Access::Read)?;
+            let segment = Segment::open(&self.dir, base, Access::ReadWrite)?;
             let mut reader = SegmentReader::new(segment);
             let at = reader.skip_to(first_gone)?;
             let old = reader.segment();
@@ -92,6 +92,7 @@ impl Log {
             gone.retain(|base| *base > first_gone);
             closed.retain(|segment| segment.base_lsn < base);
             if base < first_gone {
+                write_seal(old, at, old.header.last_seal_offset())?;
                 closed.push(SegmentSummary::new(old, at, SegmentState::Closed));
             }
             *gate = successor.file.clone();

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use super::build::Builder;
+use super::build::{Builder, write_seal};
 use super::open::{Ready, new_header};
 use super::poison::Poison;
 use super::replay::{SegmentState, SegmentSummary};
@@ -23,7 +23,6 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::StoreId;
 use crate::format::record::{RECORD_ALIGNMENT, RecordHeader, RecordKind, stored_bytes};
-use crate::format::seal::Seal;
 use crate::format::segment::{SegmentHeader, max_payload_bytes};
 use crate::lsn::Lsn;
 use crate::options::WalOptions;
@@ -209,7 +208,7 @@ impl Log {
         };
         let (segment, position) = Builder::new(&self.dir, header)?.name()?;
         if !replaces {
-            seal(&old, end)?;
+            write_seal(&old, end, end.offset)?;
             self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
         }
         *gate = segment.file.clone();
@@ -339,17 +338,6 @@ impl Log {
         }
         self.poison.guard(result, &self.options.events)
     }
-}
-
-/// Writes and syncs the seal of a segment whose successor has its name.
-fn seal(segment: &Segment, end: Position) -> Result<()> {
-    let seal = Seal {
-        last_lsn: end.lsn.previous(),
-        digest: end.digest,
-        records: end.lsn.distance_from(segment.base()),
-    };
-    segment.file.write_at(&seal.encode(segment.header.salt, end.offset), end.offset)?;
-    segment.file.sync_data()
 }
 
 /// A group's buffer is kept up to this size.
