@@ -177,7 +177,12 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         durable_lsn: Lsn::ZERO,
         options: persisted,
     };
-    manifest::write(dir, &manifest)?;
+    if let Err(error) = manifest::write(dir, &manifest) {
+        // Closed in good order, the log would have a record, and a log with records and no manifest is never taken
+        // for a creation that was cut short.
+        wal.abandon();
+        return Err(error);
+    }
     let mut recovered =
         Replay::new(dir, options.events.clone()).finish(Lsn::ZERO, wal.report().clone(), manifest);
     recovered.wal = Some(wal);
