@@ -15,6 +15,8 @@
 //! `151.wal` bounds `100.wal`, whose records from 151 on are never read again. Before the rename nothing has happened;
 //! after it, everything has. The files that are out are removed then, or by the next opening.
 
+use std::sync::atomic::Ordering;
+
 use super::build::Builder;
 use super::log::Log;
 use super::open::new_header;
@@ -80,12 +82,14 @@ impl Log {
                 previous_last,
                 previous_digest,
                 proven_to: lsn,
+                created_us: fresh.created_us.max(tail.time_us),
                 cut: tail.segment.header.cut + 1,
                 ..fresh
             };
             let (successor, position) = Builder::new(&self.dir, header)?.name()?;
 
             // The cut has happened. What follows only tidies up.
+            self.cuts.fetch_add(1, Ordering::Release);
             let mut gone: Vec<Lsn> = closed.iter().map(|segment| segment.base_lsn).collect();
             gone.push(tail.segment.base());
             gone.retain(|base| *base > first_gone);

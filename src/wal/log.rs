@@ -48,6 +48,9 @@ pub(super) struct Log {
     written: AtomicU64,
     /// The last LSN that survives a power cut. Written under `gate`.
     durable: AtomicU64,
+    /// How many cuts there were since the log was opened: a reader that was in the middle of what a cut removed must
+    /// look again where the log goes on. ORDER: Release and Acquire, with the durable LSN that is stored after it.
+    pub(super) cuts: AtomicU64,
     pub(super) poison: Poison,
     /// All segments but the last.
     pub(super) closed: RwLock<Vec<SegmentSummary>>,
@@ -61,7 +64,7 @@ pub(super) struct Tail {
     pub(super) segment: Segment,
     pub(super) position: Position,
     /// The time of the last record: the log's time never runs backwards.
-    time_us: u64,
+    pub(super) time_us: u64,
     last_kind: Option<RecordKind>,
     appended_since_open: bool,
     closed: bool,
@@ -89,6 +92,7 @@ impl Log {
             // Opening made everything durable that it read.
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
+            cuts: AtomicU64::new(0),
             poison: Poison::default(),
             closed: RwLock::new(ready.closed),
             lock: Mutex::new(Some(lock)),
@@ -281,11 +285,18 @@ impl Log {
         SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active)
     }
 
-    /// The base of the segment that holds this LSN, or of the last one.
-    pub(super) fn segment_of(&self, lsn: Lsn) -> Lsn {
-        let closed =
-            self.closed.read().iter().find(|segment| segment.last_lsn >= lsn).map(|found| found.base_lsn);
-        closed.unwrap_or_else(|| self.active().base_lsn)
+    /// The segment that holds this durable LSN, and the last LSN that is to be read from it for now.
+    pub(super) fn segment_of(&self, lsn: Lsn) -> (Lsn, Lsn) {
+        let durable = self.durable();
+        let closed = self.closed.read();
+        let index = closed.partition_point(|segment| segment.last_lsn < lsn);
+        if let Some(found) = closed.get(index) {
+            return (found.base_lsn, found.last_lsn);
+        }
+        drop(closed);
+        // The log may have gone on meanwhile, in another segment: then the LSN stands in a closed one now.
+        let active = self.active();
+        if active.base_lsn > lsn { self.segment_of(lsn) } else { (active.base_lsn, durable) }
     }
 
     /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.

@@ -115,7 +115,6 @@ pub(super) fn recover(
     visit: &mut Visit<'_>,
 ) -> Result<(Ready, LogReport)> {
     let names = dir.list()?;
-    remove_unfinished(dir, &names)?;
     let plan = Plan::read(dir, &names, given)?;
     let (mut segments, end) = read_log(dir, &plan, given, Access::ReadWrite, false, visit)?;
     let Some(end) = end else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
@@ -126,6 +125,8 @@ pub(super) fn recover(
         return Err(Error::corruption(end.segment.file.path(), torn.offset, Some(torn.lsn), torn.kind, None));
     }
 
+    // From here on the directory is changed; what was refused above is left as it was.
+    remove_unfinished(dir, &names)?;
     report.rewritten = end.position.lsn.distance_from(end.first_unproven());
     segments.truncate(segments.len().saturating_sub(1));
     let (segment, position) = if end.torn {

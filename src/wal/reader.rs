@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::log::Log;
 use super::plan::{Given, Plan};
@@ -63,7 +64,17 @@ fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKi
 pub struct Records {
     log: Arc<Log>,
     next: Lsn,
-    reader: Option<SegmentReader>,
+    stretch: Option<Stretch>,
+}
+
+/// A stretch of records in one segment.
+#[derive(Debug)]
+struct Stretch {
+    reader: SegmentReader,
+    /// The last LSN of the stretch. What stands behind it may be another segment's, or not durable yet.
+    until: Lsn,
+    /// How many cuts the log had seen. After another one, this may be what was cut off.
+    cuts: u64,
 }
 
 impl Records {
@@ -72,29 +83,35 @@ impl Records {
         if from < oldest {
             return Err(Error::Compacted { oldest });
         }
-        Ok(Records { log, next: from, reader: None })
+        Ok(Records { log, next: from, stretch: None })
     }
 
     fn read_next(&mut self) -> Result<Record> {
-        // The record is durable, so it is there: but what was read ahead may be too old, or this segment at its end.
-        if let Some(reader) = &mut self.reader {
-            if let Ok(record) = read_record(reader)? {
-                return Ok(record);
+        let (next, log) = (self.next, &self.log);
+        // ORDER: Acquire, see `Log::cuts`.
+        let cuts = log.cuts.load(Ordering::Acquire);
+        let stretch = match self.stretch.take().filter(|stretch| stretch.cuts == cuts) {
+            Some(stretch) if next <= stretch.until => stretch,
+            known => {
+                let (base, until) = log.segment_of(next);
+                match known.filter(|stretch| stretch.reader.segment().base() == base) {
+                    // The same segment, written on: what was read ahead is too old.
+                    Some(mut stretch) => {
+                        stretch.reader.forget_window();
+                        Stretch { until, ..stretch }
+                    }
+                    None => {
+                        let mut reader = SegmentReader::new(Segment::open(&log.dir, base, Access::Read)?);
+                        reader.skip_to(next)?;
+                        Stretch { reader, until, cuts }
+                    }
+                }
             }
-            reader.forget_window();
-            if let Ok(record) = read_record(reader)? {
-                return Ok(record);
-            }
-        }
-        let reader = self.reader.insert(SegmentReader::new(Segment::open(
-            &self.log.dir,
-            self.log.segment_of(self.next),
-            Access::Read,
-        )?));
-        reader.skip_to(self.next)?;
+        };
+        let reader = &mut self.stretch.insert(stretch).reader;
         let at = reader.position();
         read_record(reader)?.map_err(|kind| {
-            let evidence = Evidence { lsn: self.log.durable(), source: EvidenceSource::Memory };
+            let evidence = Evidence { lsn: log.durable(), source: EvidenceSource::Memory };
             Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
         })
     }
