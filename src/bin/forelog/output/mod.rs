@@ -237,7 +237,8 @@ impl Output {
 
 /// Says something on standard error that is not an answer. If that is closed, nobody wants to hear it.
 pub fn say(message: impl Display) {
-    let _ = writeln!(io::stderr(), "{message}");
+    // One write for the line: standard error has no buffer, and a reader must not see half an acknowledgement.
+    let _ = io::stderr().write_all(format!("{message}\n").as_bytes());
 }
 
 /// What a power cut would take.

@@ -89,7 +89,7 @@ fn options(globals: &Globals, trace: &Arc<Trace>) -> Options {
 }
 
 fn open(dir: &Path, options: Options, mode: CreateMode, globals: &Globals) -> Result<Db, Failure> {
-    match store::open(dir, options, globals) {
+    match store::open_with(dir, options, globals) {
         // `forelog DIR` with a slip in it: the caller's mistake.
         Err(Failure::Store(error @ (Error::NoStore { .. } | Error::NotAStore { .. })))
             if mode == CreateMode::Never =>

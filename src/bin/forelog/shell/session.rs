@@ -67,7 +67,7 @@ impl Session<'_> {
         outcome
     }
 
-    /// Runs a command on the store: its answer, then what happened inside, then the time it took.
+    /// Runs a command on the store: what happened inside, then its answer, then the time it took.
     pub fn run_verb(&mut self, verb: &Verb, call: &Call) -> Result<Outcome, Failure> {
         interrupt::forget();
         self.say_all(self.trace.take(), "meanwhile:");
@@ -77,8 +77,8 @@ impl Session<'_> {
             Some(draft) => self.run_into(draft, verb, call),
         };
         let took = begun.elapsed();
-        self.app.out.flush()?;
         self.say_all(self.trace.take(), "");
+        self.app.out.flush()?;
         if self.timer {
             say(format_args!("{:.3} ms", took.as_secs_f64() * 1e3));
         }
@@ -108,8 +108,7 @@ impl Session<'_> {
     /// What the prompt says, plain and as it is shown: `demo @43 (+3 unsynced)> `.
     pub fn prompt(&self, color: bool) -> (String, String) {
         let name = self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy();
-        let (visible, durable) = (self.db.visible_lsn(), self.db.durable_lsn());
-        let unsynced = visible.distance_from(durable);
+        let (visible, unsynced) = (self.db.visible_lsn(), self.unsynced());
         let write = |color: bool| {
             let mut prompt = format!("{name} @{visible}");
             if unsynced > 0 {
@@ -121,6 +120,11 @@ impl Session<'_> {
             prompt + "> "
         };
         (write(false), write(color))
+    }
+
+    /// How many LSNs a power cut would take.
+    fn unsynced(&self) -> u64 {
+        self.db.visible_lsn().distance_from(self.db.durable_lsn())
     }
 
     /// Ends the session. An open batch is a failure, because it was not written.
@@ -137,8 +141,9 @@ impl Session<'_> {
     /// Before the files are looked at: lets them prove what is durable already, as the store does by itself when it
     /// falls idle. What is not durable stays so.
     pub fn settle(&self) -> Result<(), Failure> {
-        if self.db.durable_lsn() == self.db.visible_lsn() {
-            self.db.mark()?;
+        match self.unsynced() {
+            0 => self.db.mark()?,
+            unsynced => self.app.globals.say(format_args!("unsynced, and so left out: {unsynced}")),
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 //! A [`Verb`] is all that is known about a command. Parsing, hints, completion, `.help` and the tables in
 //! `docs/CLI.md` are made from it, so they cannot contradict each other.
 
-use std::fmt::Write as _;
-
 use super::line::Word;
 use super::session::Session;
 use super::table::VERBS;
@@ -43,6 +41,8 @@ pub struct Opt {
     pub name: &'static str,
     /// What follows it, if anything does.
     pub value: Option<Arg>,
+    /// What it does, in one line.
+    pub about: &'static str,
 }
 
 /// What an argument is.
@@ -77,18 +77,17 @@ impl Verb {
 
     /// What it takes, but for the first arguments: `KEY VALUE [--keyspace NAME]`.
     pub fn syntax(&self, without: usize) -> String {
-        let mut text = String::new();
-        for arg in self.args.iter().skip(without) {
-            let _ =
-                if arg.optional { write!(text, " [{}]", arg.name) } else { write!(text, " {}", arg.name) };
-        }
-        for option in self.options {
-            let _ = match &option.value {
-                Some(value) => write!(text, " [--{} {}]", option.name, value.name),
-                None => write!(text, " [--{}]", option.name),
-            };
-        }
-        text.trim_start().to_owned()
+        let args = self.args.iter().skip(without).map(Arg::usage);
+        let options = self.options.iter().map(|option| format!("[{}]", option.usage()));
+        args.chain(options).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Its name and its arguments; an ellipsis stands for its options.
+    pub fn brief(&self) -> String {
+        let mut words = vec![self.name.to_owned()];
+        words.extend(self.args.iter().map(Arg::usage));
+        words.extend((!self.options.is_empty()).then(|| "…".to_owned()));
+        words.join(" ")
     }
 
     /// Its name and what it takes.
@@ -103,6 +102,23 @@ impl Verb {
 
     fn misuse(&self, what: &str) -> Failure {
         Failure::Usage(format!("{what}; usage: {}", self.usage()))
+    }
+}
+
+impl Arg {
+    /// Its name, in brackets if it may be left out.
+    fn usage(&self) -> String {
+        if self.optional { format!("[{}]", self.name) } else { self.name.to_owned() }
+    }
+}
+
+impl Opt {
+    /// Its name and what follows it.
+    pub fn usage(&self) -> String {
+        match &self.value {
+            Some(value) => format!("--{} {}", self.name, value.name),
+            None => format!("--{}", self.name),
+        }
     }
 }
 

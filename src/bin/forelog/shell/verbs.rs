@@ -94,7 +94,6 @@ pub fn sync(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
 }
 
 pub fn info(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    session.settle()?;
     info_command::info(&session.db, &session.dir, &mut session.app.out)
 }
 
