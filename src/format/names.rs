@@ -39,9 +39,9 @@ pub fn parse_segment(name: &str) -> Option<Lsn> {
     digits.parse().ok().filter(|number| *number > 0).map(Lsn::new)
 }
 
-/// True for a file that was under construction when its process ended.
+/// True for a file of ours that was under construction when its process ended. Anybody else's `*.tmp` is none.
 pub fn is_tmp(name: &str) -> bool {
-    name.ends_with(".tmp")
+    [SPARE_TMP, MANIFEST_TMP].contains(&name)
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! It has no LSN. It is written only after the successor has its name, so a seal without a successor means that the
-//! successor was lost. Every segment keeps room for it.
+//! successor was lost. Every segment keeps room for it, at its end: there it stands where a torn end or a cut left other
+//! bytes behind the last record.
 
 use super::checksum::{Digest, header_crc};
 use super::{get_lsn, get_u32, get_u64, put, put_lsn};

@@ -127,6 +127,12 @@ impl SegmentHeader {
         if sensible { Ok(header) } else { Err(flaw) }
     }
 
+    /// Where the seal stands if it cannot follow the last record, because a torn end or a cut left other bytes there:
+    /// in the room that no record ever takes.
+    pub fn last_seal_offset(&self) -> u64 {
+        self.records_end() - self.records_end() % RECORD_ALIGNMENT
+    }
+
     /// Where records must end, so that the seal still fits.
     pub fn records_end(&self) -> u64 {
         records_end(self.file_len)

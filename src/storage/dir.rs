@@ -43,12 +43,12 @@ impl Dir {
         Dir::new(self.storage.clone(), self.path.join(name))
     }
 
-    /// Makes the directory and its missing ancestors, each with its name durable. Nothing happens where it exists,
-    /// except that its name becomes durable: the process that made it may have died before its sync.
+    /// Makes the directory and its missing ancestors, each with its name durable. Where it exists, only its name is
+    /// made durable: the process that made it may have died before its sync.
     pub(crate) fn create_durably(&self) -> Result<()> {
         match self.storage.create_dir(&self.path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Ok(()) => self.sync_ancestors(),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.sync_parent(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
                     return Err(Error::io("create directory", &self.path, error));
@@ -57,10 +57,26 @@ impl Dir {
                 self.storage
                     .create_dir(&self.path)
                     .map_err(|error| Error::io("create directory", &self.path, error))?;
+                self.sync_parent()
             }
-            Err(error) => return Err(Error::io("create directory", &self.path, error)),
+            Err(error) => Err(Error::io("create directory", &self.path, error)),
         }
-        self.sync_parent()
+    }
+
+    /// Makes the names of the directory and of all its ancestors durable: the process that made some of them may
+    /// have died before their sync, and a file is as lost as the directory it is in. An ancestor that may not be
+    /// read is none that a process like this one has made.
+    fn sync_ancestors(&self) -> Result<()> {
+        self.sync_parent()?;
+        for ancestor in self.path.ancestors().skip(2) {
+            match self.storage.sync_dir(ancestor) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(Error::io("sync directory", ancestor, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Makes the directory's own name durable.

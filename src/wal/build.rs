@@ -11,11 +11,12 @@
 use crate::error::Result;
 use crate::format::names;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
+use crate::format::seal::Seal;
 use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 use crate::storage::dir::{Dir, DirFile};
 
-use super::segment_reader::{Position, Segment};
+use super::segment_reader::{Position, Segment, WINDOW_BYTES};
 
 /// A segment under construction.
 #[derive(Debug)]
@@ -60,6 +61,21 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Seals a finished segment: from now on it is known that a successor has its name, durably, so that it is missed
+/// when it is gone. Must come after that, and before the first record is written to the successor.
+///
+/// The seal stands at `offset`: behind the last record, or, where a torn end or a cut leaves other bytes there, in the
+/// room at the end of the file, [`SegmentHeader::last_seal_offset`].
+pub(super) fn write_seal(segment: &Segment, end: Position, offset: u64) -> Result<()> {
+    let seal = Seal {
+        last_lsn: end.lsn.previous(),
+        digest: end.digest,
+        records: end.lsn.distance_from(segment.base()),
+    };
+    segment.file.write_at(&seal.encode(segment.header.salt, offset), offset)?;
+    segment.file.sync_data()
+}
+
 /// Copies the segment of this base to `lost/`, durably, before it is replaced by one of the same name.
 /// Nothing there is overwritten: a number is added to the name where it is taken.
 pub(super) fn keep_in_lost(dir: &Dir, base: Lsn) -> Result<String> {
@@ -75,7 +91,7 @@ pub(super) fn keep_in_lost(dir: &Dir, base: Lsn) -> Result<String> {
     let copy = lost.create(&copy_name)?;
     let len = source.len()?;
     copy.allocate(len)?;
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(WINDOW_BYTES)];
     let mut at = 0;
     while at < len {
         let filled = source.read_at(&mut buffer, at)?;

@@ -15,9 +15,7 @@
 //! `151.wal` bounds `100.wal`, whose records from 151 on are never read again. Before the rename nothing has happened;
 //! after it, everything has. The files that are out are removed then, or by the next opening.
 
-use std::sync::atomic::Ordering;
-
-use super::build::Builder;
+use super::build::{Builder, write_seal};
 use super::log::Log;
 use super::open::new_header;
 use super::replay::{SegmentState, SegmentSummary};
@@ -63,7 +61,7 @@ impl Log {
                 .iter()
                 .find(|segment| segment.last_lsn >= first_gone)
                 .map_or(tail.segment.base(), |segment| segment.base_lsn);
-            let segment = Segment::open(&self.dir, base, Access::Read)?;
+            let segment = Segment::open(&self.dir, base, Access::ReadWrite)?;
             let mut reader = SegmentReader::new(segment);
             let at = reader.skip_to(first_gone)?;
             let old = reader.segment();
@@ -89,16 +87,17 @@ impl Log {
             let (successor, position) = Builder::new(&self.dir, header)?.name()?;
 
             // The cut has happened. What follows only tidies up.
-            self.cuts.fetch_add(1, Ordering::Release);
             let mut gone: Vec<Lsn> = closed.iter().map(|segment| segment.base_lsn).collect();
             gone.push(tail.segment.base());
             gone.retain(|base| *base > first_gone);
             closed.retain(|segment| segment.base_lsn < base);
             if base < first_gone {
+                write_seal(old, at, old.header.last_seal_offset())?;
                 closed.push(SegmentSummary::new(old, at, SegmentState::Closed));
             }
             *gate = successor.file.clone();
             tail.go_on_in(successor, position);
+            self.count_cut();
             gone.into_iter().try_for_each(|base| self.dir.remove(&names::segment(base)))?;
             self.dir.sync()
         })

@@ -22,6 +22,8 @@ pub(super) struct Rest {
     pub(super) all_zeros: bool,
     /// The strongest evidence found.
     pub(super) evidence: Option<Evidence>,
+    /// The seal, if there is one, wherever it stands.
+    pub(super) seal: Option<Seal>,
 }
 
 /// The stronger of two pieces of evidence.
@@ -34,7 +36,7 @@ pub(super) fn stronger(one: Option<Evidence>, other: Option<Evidence>) -> Option
 
 /// Scans a segment from `from` to its end.
 pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
-    let mut rest = Rest { all_zeros: true, evidence: None };
+    let mut rest = Rest { all_zeros: true, evidence: None, seal: None };
     let mut window =
         vec![0; WINDOW_BYTES.min(usize::try_from(segment.header.file_len).unwrap_or(WINDOW_BYTES))];
     let zeros = vec![0; window.len()];
@@ -47,8 +49,9 @@ pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
         if bytes != &zeros[..filled] {
             rest.all_zeros = false;
             for start in (0..filled).step_by(STEP) {
-                let found = evidence_at(segment, from, at + start as u64, &bytes[start..]);
-                rest.evidence = stronger(rest.evidence, found);
+                let (offset, bytes) = (at + start as u64, &bytes[start..]);
+                rest.evidence = stronger(rest.evidence, evidence_at(segment, from, offset, bytes));
+                rest.seal = rest.seal.or_else(|| Seal::decode(bytes, segment.header.salt, offset));
             }
         }
         if filled < window.len() {
@@ -64,22 +67,16 @@ const STEP: usize = RECORD_ALIGNMENT as usize;
 
 const _: () = assert!(WINDOW_BYTES.is_multiple_of(STEP) && RECORD_HEADER_BYTES.is_multiple_of(STEP));
 
-/// The evidence that stands at `offset`, if a plausible record header or seal does.
+/// The evidence that stands at `offset`, if a plausible record header does.
 fn evidence_at(segment: &Segment, from: Position, offset: u64, bytes: &[u8]) -> Option<Evidence> {
-    let salt = segment.header.salt;
+    let header = RecordHeader::decode(bytes, segment.header.salt, offset)?;
     // Between the expected record and this place there is room for so many records, and no more.
     let room = (offset - from.offset) / stored_bytes(0);
-    if let Some(header) = RecordHeader::decode(bytes, salt, offset) {
-        let fits =
-            offset.checked_add(header.stored_bytes()).is_some_and(|end| end <= segment.header.records_end());
-        let possible = header.lsn >= from.lsn && header.lsn.distance_from(from.lsn) <= room;
-        let source = EvidenceSource::Record { lsn: header.lsn, offset };
-        return (fits && possible).then_some(Evidence { lsn: header.durable_lsn, source });
-    }
-    let seal = Seal::decode(bytes, salt, offset)?;
-    let before = from.lsn.previous();
-    let possible = seal.last_lsn >= before && seal.last_lsn.distance_from(before) <= room;
-    possible.then_some(Evidence { lsn: seal.last_lsn, source: EvidenceSource::Seal })
+    let possible = header.lsn >= from.lsn && header.lsn.distance_from(from.lsn) <= room;
+    let end = offset.checked_add(header.stored_bytes());
+    let fits = end.is_some_and(|end| end <= segment.header.records_end());
+    let source = EvidenceSource::Record { lsn: header.lsn, offset };
+    (fits && possible).then_some(Evidence { lsn: header.durable_lsn, source })
 }
 
 /// What is known about the end of the last segment, for [`judge`].
@@ -89,7 +86,7 @@ pub(super) struct TailFacts {
     pub(super) expected: Lsn,
     /// The highest LSN that evidence proves to have been durable, from whatever source.
     pub(super) proven: Lsn,
-    /// True if the seal stands where the next record is expected.
+    /// True if the seal stands where the next record is expected, or anywhere behind.
     pub(super) sealed: bool,
     /// True if nothing but zeros follows.
     pub(super) all_zeros: bool,

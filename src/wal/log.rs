@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use super::build::Builder;
+use super::build::{Builder, write_seal};
 use super::open::{Ready, new_header};
 use super::poison::Poison;
 use super::replay::{SegmentState, SegmentSummary};
@@ -23,7 +23,6 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::StoreId;
 use crate::format::record::{RECORD_ALIGNMENT, RecordHeader, RecordKind, stored_bytes};
-use crate::format::seal::Seal;
 use crate::format::segment::{SegmentHeader, max_payload_bytes};
 use crate::lsn::Lsn;
 use crate::options::WalOptions;
@@ -48,10 +47,9 @@ pub(super) struct Log {
     written: AtomicU64,
     /// The last LSN that survives a power cut. Written under `gate`.
     durable: AtomicU64,
-    /// How many cuts there were since the log was opened: a reader that was in the middle of what a cut removed must
-    /// look again where the log goes on. ORDER: Release and Acquire, with the durable LSN that is stored after it.
-    pub(super) cuts: AtomicU64,
     pub(super) poison: Poison,
+    /// How often records were cut off since the log was opened. Written with `tail` and `gate` held.
+    cuts: AtomicU64,
     /// All segments but the last.
     pub(super) closed: RwLock<Vec<SegmentSummary>>,
     /// The directory's lock, until the log is closed. Whoever takes it closes.
@@ -92,8 +90,8 @@ impl Log {
             // Opening made everything durable that it read.
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
-            cuts: AtomicU64::new(0),
             poison: Poison::default(),
+            cuts: AtomicU64::new(0),
             closed: RwLock::new(ready.closed),
             lock: Mutex::new(Some(lock)),
         }
@@ -107,6 +105,16 @@ impl Log {
     pub(super) fn durable(&self) -> Lsn {
         // ORDER: Acquire pairs with the Release after the sync.
         Lsn::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Changes with each cut, so that a reader knows that what it has read ahead may be out of the log.
+    pub(super) fn cuts(&self) -> u64 {
+        // ORDER: Acquire pairs with the Release of a cut, which by then has changed `closed` and the end of the log.
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    pub(super) fn count_cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Release);
     }
 
     /// The longest payload that is taken.
@@ -180,6 +188,8 @@ impl Log {
     /// ```
     fn rotate(&self, tail: &mut Tail) -> Result<()> {
         let mut gate = self.gate.lock();
+        // Whoever held the gate may have failed: a second sync would say that all is well.
+        self.poison.check()?;
         self.sync_file(&gate)?;
         let old = tail.segment.clone();
         let end = tail.position;
@@ -198,7 +208,7 @@ impl Log {
         };
         let (segment, position) = Builder::new(&self.dir, header)?.name()?;
         if !replaces {
-            seal(&old, end)?;
+            write_seal(&old, end, end.offset)?;
             self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
         }
         *gate = segment.file.clone();
@@ -267,16 +277,28 @@ impl Log {
     /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
     pub(super) fn close(&self) -> Result<()> {
         let Some(lock) = self.lock.lock().take() else { return Ok(()) };
-        let result = self.poison.check().and_then(|()| {
-            let tail = self.tail.lock();
-            // A log that was only opened and read keeps the close mark that it has.
-            let marked = !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark);
-            drop(tail);
-            if marked { Ok(()) } else { self.mark(RecordKind::CloseMark).map(|_| ()) }
-        });
+        let result = self.poison.check().and_then(|()| self.end_with_mark());
         self.tail.lock().closed = true;
         drop(lock);
         result
+    }
+
+    /// Writes the close mark, behind which nothing can come, and syncs it.
+    fn end_with_mark(&self) -> Result<()> {
+        // What the mark is to prove must be durable before it is written.
+        self.sync_to(self.written())?;
+        let mut tail = self.tail.lock();
+        // ORDER: closed in the same moment. A write of another thread that came behind the mark would not be synced
+        // by anyone, although an interval was promised for it.
+        tail.closed = true;
+        // A log that was only opened and read keeps the close mark that it has.
+        if !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark) {
+            return Ok(());
+        }
+        self.poison.check()?;
+        let result = self.write_group(&mut tail, RecordKind::CloseMark, &[&[]]);
+        drop(tail);
+        self.sync_to(self.poison.guard(result, &self.options.events)?)
     }
 
     /// The last segment as it is now.
@@ -285,18 +307,14 @@ impl Log {
         SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active)
     }
 
-    /// The segment that holds this durable LSN, and the last LSN that is to be read from it for now.
+    /// The base of the segment that holds this LSN, or of the last one; and its own last LSN, [`Lsn::MAX`] where it
+    /// is still being written.
     pub(super) fn segment_of(&self, lsn: Lsn) -> (Lsn, Lsn) {
-        let durable = self.durable();
-        let closed = self.closed.read();
-        let index = closed.partition_point(|segment| segment.last_lsn < lsn);
-        if let Some(found) = closed.get(index) {
-            return (found.base_lsn, found.last_lsn);
+        let closed = self.closed.read().iter().find(|segment| segment.last_lsn >= lsn).cloned();
+        match closed {
+            Some(segment) => (segment.base_lsn, segment.last_lsn),
+            None => (self.active().base_lsn, Lsn::MAX),
         }
-        drop(closed);
-        // The log may have gone on meanwhile, in another segment: then the LSN stands in a closed one now.
-        let active = self.active();
-        if active.base_lsn > lsn { self.segment_of(lsn) } else { (active.base_lsn, durable) }
     }
 
     /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.
@@ -308,8 +326,9 @@ impl Log {
         if tail.closed {
             return Err(Error::Closed);
         }
-        self.poison.check()?;
         let mut gate = self.gate.lock();
+        // With the gate held: whoever held it before may have failed.
+        self.poison.check()?;
         let result = self.sync_file(&gate).and_then(|()| change(&mut tail, &mut gate));
         let last = tail.position.lsn.previous().get();
         if result.is_ok() {
@@ -319,17 +338,6 @@ impl Log {
         }
         self.poison.guard(result, &self.options.events)
     }
-}
-
-/// Writes and syncs the seal of a segment whose successor has its name.
-fn seal(segment: &Segment, end: Position) -> Result<()> {
-    let seal = Seal {
-        last_lsn: end.lsn.previous(),
-        digest: end.digest,
-        records: end.lsn.distance_from(segment.base()),
-    };
-    segment.file.write_at(&seal.encode(segment.header.salt, end.offset), end.offset)?;
-    segment.file.sync_data()
 }
 
 /// A group's buffer is kept up to this size.

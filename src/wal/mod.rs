@@ -91,32 +91,39 @@ impl WalOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Wal> {
         self.check()?;
         let dir = Dir::new(self.storage.clone(), path.as_ref());
-        // Looked at before anything is made: a path that is a file must leave no trace.
-        dir.list()?;
+        // Looked at before anything is made: what is somebody else's, or a file, must not be touched.
+        refuse_others(&dir, &dir.list()?)?;
         dir.create_durably()?;
         let lock = dir.lock(names::LOCK, true)?;
         dir.sync()?;
         let files = dir.list()?;
+        refuse_others(&dir, &files)?;
         let keeper = Keeper::new(self.idle_mark);
-        let reason =
-            |reason: &str| Error::NotAStore { dir: dir.path().to_path_buf(), reason: reason.to_owned() };
-        if files.iter().any(|name| name == names::MANIFEST) {
-            return Err(reason("it is a whole store, not a log alone; open it with Db::open"));
-        }
         if has_segments(&files) {
             let (mut wal, report) = Wal::recover(dir, self, Given::default(), lock, &mut |_| Ok(()))?;
             wal.keeper = Some(keeper);
             wal.report = report;
             return Ok(wal);
         }
-        let unknown = |name: &&String| *name != names::LOCK && !names::is_tmp(name);
-        if let Some(name) = files.iter().find(unknown) {
-            return Err(reason(&format!("it holds {name:?} and no log; choose an empty directory")));
-        }
         let store_id = new_store_id(&*self.storage);
         let mut wal = Wal::create(dir, self, store_id, lock)?;
         wal.keeper = Some(keeper);
         Ok(wal)
+    }
+}
+
+/// Refuses a directory with files that are no log's.
+fn refuse_others(dir: &Dir, files: &[String]) -> Result<()> {
+    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
+    if files.iter().any(|name| name == names::MANIFEST) {
+        return refuse("it is a whole store, not a log alone; open it with Db::open".to_owned());
+    }
+    let unknown = |name: &&String| *name != names::LOCK && !names::is_tmp(name);
+    match files.iter().find(unknown) {
+        Some(name) if !has_segments(files) => {
+            refuse(format!("it holds {name:?} and no log; choose an empty directory"))
+        }
+        _ => Ok(()),
     }
 }
 

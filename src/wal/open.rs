@@ -1,10 +1,11 @@
 //! Opens a log: what is on disk after a crash becomes a log that can be written.
 //!
 //! ```text
-//!  lock → sync parent and directory → remove *.tmp → read headers → read records → judge the end, then either
+//!  lock → sync parent and directory → read headers → read records → judge the end → remove *.tmp, then either
 //!
 //!    nothing but zeros follows   the unproven records are written again in place, the same bytes, and synced
-//!    a torn tail follows         a successor is built that holds the unproven records again; the old file stays
+//!    a torn tail follows         a successor is built that holds the unproven records again; the old file stays,
+//!                                and gets its seal in the room at its end
 //! ```
 //!
 //! Why are unproven records written again? After a failed sync they may have lived only in the page cache, on pages
@@ -15,15 +16,16 @@
 //! bytes. The successor gets its name in one step, its header bounds the old file, and its new salt keeps the old
 //! file's leftovers from ever being read again. A crash at any step opens to the same state.
 
-use super::build::{Builder, keep_in_lost};
+use super::build::{Builder, keep_in_lost, write_seal};
 use super::plan::{Given, Plan, segment_bases};
-use super::replay::{LogEnd, SegmentSummary, Visit, read_log};
+use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit, read_log};
 use super::segment_reader::{Found, Position, Segment, SegmentReader, WINDOW_BYTES};
 use crate::error::{CorruptionKind, Error, Evidence, Result};
 use crate::format::StoreId;
 use crate::format::checksum::Digest;
 use crate::format::names;
 use crate::format::record::RecordKind;
+use crate::format::seal::{SEAL_BYTES, Seal};
 use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 use crate::options::{RecoveryMode, WalOptions};
@@ -125,15 +127,16 @@ pub(super) fn recover(
         return Err(Error::corruption(end.segment.file.path(), torn.offset, Some(torn.lsn), torn.kind, None));
     }
 
-    // From here on the directory is changed; what was refused above is left as it was.
+    // ORDER: nothing is changed before this line, so that a log that cannot be opened stays as it was found; and what
+    // a cut superseded goes before a successor is built, which may be given the name of one of them.
     remove_unfinished(dir, &names)?;
+    remove_superseded(dir, &plan)?;
     report.rewritten = end.position.lsn.distance_from(end.first_unproven());
     segments.truncate(segments.len().saturating_sub(1));
     let (segment, position) = if end.torn {
-        let (segment, position, kept_in) = build_successor(dir, options, &end)?;
+        let (segment, from, position, kept_in) = build_successor(dir, options, &end)?;
         if kept_in.is_none() {
-            let bounded = report.segments.last().cloned();
-            segments.extend(bounded.and_then(|old| bound_before(old, segment.base(), &end)));
+            segments.push(SegmentSummary::new(&end.segment, from, SegmentState::Closed));
         }
         if let Some(torn) = &mut report.torn {
             torn.kept_in = kept_in;
@@ -143,7 +146,9 @@ pub(super) fn recover(
         rewrite_in_place(&end)?;
         (end.segment.clone(), end.position)
     };
-    remove_superseded(dir, &plan)?;
+    if let Some(before) = segments.last() {
+        seal_if_unsealed(dir, before, &segment.header)?;
+    }
 
     let ready = Ready {
         store_id: segment.header.store_id,
@@ -156,16 +161,20 @@ pub(super) fn recover(
     Ok((ready, report))
 }
 
-/// The summary of the old last segment, now that a successor with this base bounds it.
-fn bound_before(old: SegmentSummary, base: Lsn, end: &LogEnd) -> Option<SegmentSummary> {
-    let last_lsn = base.previous();
-    Some(SegmentSummary {
-        last_lsn,
-        records: base.distance_from(old.base_lsn),
-        state: super::replay::SegmentState::Closed,
-        used_bytes: end.position.offset,
-        ..old
-    })
+/// Seals the segment before the last one, if a crash came between the last one's name and the seal, or if it is the
+/// torn one. Without a seal it would look like the end of the log when the last one is gone.
+fn seal_if_unsealed(dir: &Dir, before: &SegmentSummary, successor: &SegmentHeader) -> Result<()> {
+    let segment = Segment::open(dir, before.base_lsn, Access::ReadWrite)?;
+    let last_place = segment.header.last_seal_offset();
+    for offset in [before.used_bytes, last_place] {
+        let mut bytes = [0; SEAL_BYTES];
+        let filled = segment.file.read_at(&mut bytes, offset)?;
+        if Seal::decode(&bytes[..filled], segment.header.salt, offset).is_some() {
+            return Ok(());
+        }
+    }
+    let (offset, lsn, digest) = (before.used_bytes, successor.base, successor.previous_digest);
+    write_seal(&segment, Position { offset, lsn, digest }, last_place)
 }
 
 /// Writes the unproven records once more where they stand, the same bytes, and syncs them.
@@ -174,7 +183,8 @@ fn rewrite_in_place(end: &LogEnd) -> Result<()> {
     if from == end.position.offset {
         return Ok(());
     }
-    let mut buffer = vec![0; WINDOW_BYTES];
+    let most = usize::try_from(end.position.offset - from).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; most.min(WINDOW_BYTES)];
     let mut at = from;
     while at < end.position.offset {
         let left = usize::try_from(end.position.offset - at).unwrap_or(usize::MAX).min(buffer.len());
@@ -188,12 +198,13 @@ fn rewrite_in_place(end: &LogEnd) -> Result<()> {
     end.segment.file.sync_data()
 }
 
-/// Builds the segment that takes over from a torn one. Also says where the torn one was copied, if its name is taken.
+/// Builds the segment that takes over from a torn one: that segment, where it takes over, and where it ends. Also says
+/// where the torn one was copied, if its name is taken.
 fn build_successor(
     dir: &Dir,
     options: &WalOptions,
     end: &LogEnd,
-) -> Result<(Segment, Position, Option<String>)> {
+) -> Result<(Segment, Position, Position, Option<String>)> {
     let old = end.segment.header;
     let from = position_of(&end.segment, end.first_unproven())?;
     let fresh = new_header(dir, options, old.store_id);
@@ -225,7 +236,7 @@ fn build_successor(
     }
     let kept_in = if same_name { Some(keep_in_lost(dir, old.base)?) } else { None };
     let (segment, position) = builder.name()?;
-    Ok((segment, position, kept_in))
+    Ok((segment, from, position, kept_in))
 }
 
 fn position_of(segment: &Segment, lsn: Lsn) -> Result<Position> {

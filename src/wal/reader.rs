@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::log::Log;
 use super::plan::{Given, Plan};
@@ -64,16 +63,17 @@ fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKi
 pub struct Records {
     log: Arc<Log>,
     next: Lsn,
-    stretch: Option<Stretch>,
+    reader: Option<BoundedReader>,
 }
 
-/// A stretch of records in one segment.
+/// A reader of one segment, and how far that segment is part of the log.
 #[derive(Debug)]
-struct Stretch {
+struct BoundedReader {
     reader: SegmentReader,
-    /// The last LSN of the stretch. What stands behind it may be another segment's, or not durable yet.
+    /// The segment's last LSN. What a cut or a torn end left behind it is sound to the bit, and not in the log.
+    /// [`Lsn::MAX`] while the log is written there.
     until: Lsn,
-    /// How many cuts the log had seen. After another one, this may be what was cut off.
+    /// [`Log::cuts`] before this was opened.
     cuts: u64,
 }
 
@@ -83,35 +83,29 @@ impl Records {
         if from < oldest {
             return Err(Error::Compacted { oldest });
         }
-        Ok(Records { log, next: from, stretch: None })
+        Ok(Records { log, next: from, reader: None })
     }
 
     fn read_next(&mut self) -> Result<Record> {
-        let (next, log) = (self.next, &self.log);
-        // ORDER: Acquire, see `Log::cuts`.
-        let cuts = log.cuts.load(Ordering::Acquire);
-        let stretch = match self.stretch.take().filter(|stretch| stretch.cuts == cuts) {
-            Some(stretch) if next <= stretch.until => stretch,
-            known => {
-                let (base, until) = log.segment_of(next);
-                match known.filter(|stretch| stretch.reader.segment().base() == base) {
-                    // The same segment, written on: what was read ahead is too old.
-                    Some(mut stretch) => {
-                        stretch.reader.forget_window();
-                        Stretch { until, ..stretch }
-                    }
-                    None => {
-                        let mut reader = SegmentReader::new(Segment::open(&log.dir, base, Access::Read)?);
-                        reader.skip_to(next)?;
-                        Stretch { reader, until, cuts }
-                    }
-                }
+        let cuts = self.log.cuts();
+        self.reader.take_if(|bounded| bounded.until < self.next || bounded.cuts != cuts);
+        // The record is durable, so it is there: but what was read ahead may be too old, or this segment at its end.
+        if let Some(BoundedReader { reader, .. }) = &mut self.reader {
+            if let Ok(record) = read_record(reader)? {
+                return Ok(record);
             }
-        };
-        let reader = &mut self.stretch.insert(stretch).reader;
+            reader.forget_window();
+            if let Ok(record) = read_record(reader)? {
+                return Ok(record);
+            }
+        }
+        let (base, until) = self.log.segment_of(self.next);
+        let reader = SegmentReader::new(Segment::open(&self.log.dir, base, Access::Read)?);
+        let BoundedReader { reader, .. } = self.reader.insert(BoundedReader { reader, until, cuts });
+        reader.skip_to(self.next)?;
         let at = reader.position();
         read_record(reader)?.map_err(|kind| {
-            let evidence = Evidence { lsn: log.durable(), source: EvidenceSource::Memory };
+            let evidence = Evidence { lsn: self.log.durable(), source: EvidenceSource::Memory };
             Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
         })
     }

@@ -167,7 +167,7 @@ pub(super) fn read_last(
     let mut judged_at = None;
     loop {
         let at = reader.position();
-        let (seal, flaw) = match reader.read()? {
+        let flaw = match reader.read()? {
             Found::Record { header, offset, payload } => {
                 let source = EvidenceSource::Record { lsn: header.lsn, offset };
                 proven = stronger(proven, Some(Evidence { lsn: header.durable_lsn, source }));
@@ -175,10 +175,10 @@ pub(super) fn read_last(
                 visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
                 continue;
             }
-            Found::Seal(seal) => (Some(seal), CorruptionKind::RecordHeader),
-            Found::Nothing(flaw) => (None, flaw),
+            Found::Seal(_) => CorruptionKind::RecordHeader,
+            Found::Nothing(flaw) => flaw,
         };
-        let Rest { all_zeros, evidence } = scan_rest(segment, at)?;
+        let Rest { all_zeros, evidence, seal } = scan_rest(segment, at)?;
         let strongest = stronger(proven, evidence);
         let proven_lsn = strongest.map_or(Lsn::ZERO, |evidence| evidence.lsn);
         let facts = TailFacts { expected: at.lsn, proven: proven_lsn, sealed: seal.is_some(), all_zeros };
@@ -191,7 +191,7 @@ pub(super) fn read_last(
         let torn = match verdict {
             Verdict::SuccessorMissing => {
                 let sealed_at = seal.map_or(Lsn::ZERO, |seal| seal.last_lsn);
-                return Err(missing(dir, at.lsn, sealed_at, EvidenceSource::Seal));
+                return Err(missing(dir, sealed_at.next(), sealed_at, EvidenceSource::Seal));
             }
             Verdict::Corrupt => {
                 let kind = if all_zeros { CorruptionKind::LogTooShort } else { flaw };
