@@ -90,7 +90,7 @@ impl Tracker {
         //      snapshot:   live += 1 ──▶ read visible
         //      collector:  read visible ──▶ read live
         self.live.fetch_add(1, Ordering::SeqCst);
-        open_window();
+        open_window(1);
         let lsn = self.visible();
         match pins.last_mut() {
             Some(last) if last.lsn == lsn => last.count += 1,
@@ -114,7 +114,7 @@ impl Tracker {
     pub(super) fn horizon(&self) -> Horizon {
         // ORDER: `visible` before `live`, see `snapshot`.
         let visible = self.visible();
-        open_window();
+        open_window(6);
         if self.live.load(Ordering::SeqCst) == 0 {
             return Horizon { visible, pinned: Vec::new() };
         }
@@ -147,10 +147,10 @@ impl Tracker {
 }
 
 /// Stands between two steps whose order matters. In this crate's own tests it invites other threads in, which a test
-/// could otherwise hope for only once in a million rounds.
-fn open_window() {
+/// could otherwise hope for only once in a million rounds. (`turns` differ, so that one window fits into the other.)
+fn open_window(turns: usize) {
     if cfg!(test) {
-        std::thread::yield_now();
+        (0..turns).for_each(|_| std::thread::yield_now());
     }
 }
 
@@ -314,15 +314,18 @@ mod tests {
                 while !over.load(Ordering::SeqCst) {
                     let snapshot = tracker.snapshot();
                     held.store(snapshot.lsn().get(), Ordering::SeqCst);
-                    thread::yield_now();
+                    (0..4).for_each(|_| thread::yield_now());
                     held.store(0, Ordering::SeqCst);
                 }
             });
-            let missed = (0..50_000).find_map(|_| {
+            let missed = (0..20_000).find_map(|_| {
                 let horizon = tracker.horizon();
-                let held = lsn(held.load(Ordering::SeqCst));
-                let safe = held == Lsn::ZERO || held >= horizon.visible || horizon.pinned.contains(&held);
-                (!safe).then_some((held, horizon))
+                (0..4).find_map(|_| {
+                    thread::yield_now();
+                    let held = lsn(held.load(Ordering::SeqCst));
+                    let safe = held == Lsn::ZERO || held >= horizon.visible || horizon.pinned.contains(&held);
+                    (!safe).then(|| format!("{held} is held, but {horizon:?}"))
+                })
             });
             over.store(true, Ordering::SeqCst);
             assert!(missed.is_none(), "{missed:?}");
