@@ -12,7 +12,6 @@ use super::verb::{self, Call, Verb};
 use crate::commands::App;
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
-use crate::interrupt;
 use crate::output::{LOSS, paint, say};
 
 /// A table in the shell shows so many rows at once; `.last` shows all.
@@ -69,7 +68,6 @@ impl Session<'_> {
 
     /// Runs a command on the store: what happened inside, then its answer, then the time it took.
     pub fn run_verb(&mut self, verb: &Verb, call: &Call) -> Result<Outcome, Failure> {
-        interrupt::forget();
         self.say_all(self.trace.take(), "meanwhile:");
         let begun = Instant::now();
         let outcome = match self.once.take() {
