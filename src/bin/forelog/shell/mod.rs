@@ -76,9 +76,10 @@ pub fn with_session(
     let ended = run(&mut session);
     let finished = session.finish();
     drop(session);
-    store::close(db)?;
+    let closed = store::close(db);
     ended?;
     finished?;
+    closed?;
     Ok(Outcome::Done)
 }
 
