@@ -27,7 +27,7 @@
 //! | choose what a write survives | [`Durability`], [`Options`] |
 //! | use the log alone | [`wal::Wal`], [`WalOptions`] |
 //! | see what happened in a crash | [`RecoveryReport`], [`care::verify`] |
-//! | test your own code against power cuts | [`storage::SimDisk`] |
+//! | test your own code against power cuts | [`storage::SimDisk`]; [`crash_test`] does it to the store itself |
 //! | hear of every step of a write | [`event`] |
 //! | know the bytes | [`format`](mod@format) |
 //!
@@ -44,6 +44,7 @@ pub mod batch;
 pub mod care;
 mod catalog;
 mod checkpoint;
+pub mod crash_test;
 mod db;
 pub mod error;
 pub mod event;

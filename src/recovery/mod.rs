@@ -64,10 +64,12 @@ pub(crate) struct Recovered {
 pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
     options.check()?;
-    // Looked at before anything is made: a path that is a file, or a typo, must leave no trace.
-    if !is_store(&dir.list()?) && options.create == CreateMode::Never {
+    // Looked at before anything is made: a file, a typo, or somebody else's directory must not be touched.
+    let files = dir.list()?;
+    if !is_store(&files) && options.create == CreateMode::Never {
         return Err(Error::NoStore { dir: dir.path().to_path_buf() });
     }
+    refuse_others(dir, &files)?;
     dir.create_durably()?;
     let lock = dir.lock(names::LOCK, true)?;
     // A killed predecessor's renames may be in the cache only.
@@ -125,14 +127,23 @@ pub(crate) fn given(manifest: &Manifest) -> Given {
     }
 }
 
-/// Rows 2 to 5 of the table.
-fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
-    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
+/// Row 5 of the table.
+fn refuse_others(dir: &Dir, files: &[String]) -> Result<()> {
     let unknown =
         |name: &&String| *name != names::LOCK && !names::is_tmp(name) && names::parse_segment(name).is_none();
-    if let Some(name) = files.iter().find(unknown) {
-        return refuse(format!("it holds {name:?} and no {}; choose an empty directory", names::MANIFEST));
+    match files.iter().find(unknown) {
+        Some(name) if !is_store(files) => {
+            let reason = format!("it holds {name:?} and no {}; choose an empty directory", names::MANIFEST);
+            Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason })
+        }
+        _ => Ok(()),
     }
+}
+
+/// Rows 2 to 5 of the table.
+fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
+    refuse_others(dir, files)?;
+    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
     if !wal::has_segments(files) {
         return Ok(());
     }
@@ -166,7 +177,12 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         durable_lsn: Lsn::ZERO,
         options: persisted,
     };
-    manifest::write(dir, &manifest)?;
+    if let Err(error) = manifest::write(dir, &manifest) {
+        // Closed in good order, the log would have a record, and a log with records and no manifest is never taken
+        // for a creation that was cut short.
+        wal.abandon();
+        return Err(error);
+    }
     let mut recovered =
         Replay::new(dir, options.events.clone()).finish(Lsn::ZERO, wal.report().clone(), manifest);
     recovered.wal = Some(wal);

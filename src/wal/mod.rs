@@ -372,6 +372,13 @@ impl Wal {
     }
 }
 
+impl Wal {
+    /// Lets go of a log that was just made and that nobody will miss: not even a close mark is written.
+    pub(crate) fn abandon(self) {
+        self.log.abandon();
+    }
+}
+
 impl Drop for Wal {
     fn drop(&mut self) {
         // Whoever wants to know whether this worked calls `close`.

@@ -229,7 +229,7 @@ fn build_successor(
     while reader.position().lsn < end.position.lsn {
         match reader.read()? {
             Found::Record { header, payload, .. } => builder.append(&header, payload)?,
-            Found::Seal(_) | Found::Nothing(_) => {
+            Found::Seal | Found::Nothing(_) => {
                 return Err(changed_meanwhile(&end.segment, reader.position()));
             }
         }

@@ -51,7 +51,7 @@ fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKi
             bytes: header.stored_bytes(),
             payload: payload.to_vec(),
         }),
-        Found::Seal(_) => Err(CorruptionKind::RecordHeader),
+        Found::Seal => Err(CorruptionKind::RecordHeader),
         Found::Nothing(kind) => Err(kind),
     })
 }

@@ -135,7 +135,7 @@ pub(super) fn read_bounded(dir: &Dir, link: &Link, visit: &mut Visit<'_>) -> Res
                 continue;
             }
             // The segment was finished here, and the next file begins later: one between them is gone.
-            Found::Seal(_) => return Err(missing(dir, at.lsn, last, EvidenceSource::Successor)),
+            Found::Seal => return Err(missing(dir, at.lsn, last, EvidenceSource::Successor)),
             Found::Nothing(kind) => kind,
         };
         return Err(Error::corruption(segment.file.path(), at.offset, Some(at.lsn), kind, evidence));
@@ -175,7 +175,7 @@ pub(super) fn read_last(
                 visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
                 continue;
             }
-            Found::Seal(_) => CorruptionKind::RecordHeader,
+            Found::Seal => CorruptionKind::RecordHeader,
             Found::Nothing(flaw) => flaw,
         };
         let Rest { all_zeros, evidence, seal } = scan_rest(segment, at)?;

@@ -58,7 +58,7 @@ pub(super) enum Found<'a> {
     /// That record.
     Record { header: RecordHeader, offset: u64, payload: &'a [u8] },
     /// The seal: the segment was finished here.
-    Seal(Seal),
+    Seal,
     /// Neither: zeros, a torn record, damage.
     Nothing(CorruptionKind),
 }
@@ -116,7 +116,7 @@ impl SegmentReader {
         let front = self.window.get(&self.segment, offset, RECORD_HEADER_BYTES)?;
         let Some(header) = RecordHeader::decode(front, salt, offset) else {
             return Ok(match Seal::decode(front, salt, offset) {
-                Some(seal) => Found::Seal(seal),
+                Some(_) => Found::Seal,
                 None => Found::Nothing(CorruptionKind::RecordHeader),
             });
         };

@@ -1,0 +1,131 @@
+//! The crash enumeration: every state that a power cut may leave behind is opened and judged.
+//!
+//! ```text
+//!  a script runs once on a recording SimDisk
+//!     │   before each operation: a crash point ─▶ its outcomes ─▶ images (each distinct one counts once)
+//!     ▼
+//!  an image is opened ─▶ judged ─▶ written to ─▶ closed ─▶ power cut ─▶ opened again ─▶ judged
+//!     └▶ of some, the opening itself is recorded and enumerated, and of some of those once more
+//! ```
+//!
+//! What is demanded of each image: it opens without an error and without help; what it holds is the state after some
+//! LSN, not lower than the last one that was known to be durable when the power went; and what a completed opening
+//! has shown is never lost again. Beside plain power cuts there are processes killed at any operation, whose changes
+//! are only in the cache when the power goes, and syncs that fail and lose what they should have saved.
+//!
+//! Everything follows from the seed: a violation says how to see it again. Only what is public is used, so that the
+//! same code serves the tests, `forelog crash-test` and whoever wants to know.
+//!
+//! Where to read next: `script` (what is run), `timeline` (what may be found), `run`, `enumerate`, `wal`,
+//! `store`, `report`.
+
+mod draw;
+mod enumerate;
+mod report;
+mod run;
+mod script;
+mod store;
+mod subject;
+mod timeline;
+mod wal;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use self::enumerate::{Known, enumerate_script};
+pub use self::report::{CrashPath, CrashReport, Violation};
+use self::script::ScriptId;
+use self::store::StoreSubject;
+use self::subject::Subject;
+use self::wal::WalSubject;
+
+/// A crash enumeration, ready to run.
+///
+/// ```
+/// use forelog::crash_test::CrashTest;
+///
+/// let report = CrashTest::new(42).only("log close").run(); // one kind of script; all of them take longer
+/// assert!(report.distinct_images() > 100);
+/// assert_eq!(report.violations, []);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CrashTest {
+    seed: u64,
+    rounds: u64,
+    threads: usize,
+    only: Option<String>,
+}
+
+impl CrashTest {
+    /// An enumeration that follows from this seed: one round, on all processors.
+    pub fn new(seed: u64) -> CrashTest {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        CrashTest { seed, rounds: 1, threads, only: None }
+    }
+
+    /// So many rounds, each with scripts of its own.
+    #[must_use]
+    pub fn rounds(self, rounds: u64) -> CrashTest {
+        CrashTest { rounds, ..self }
+    }
+
+    /// On so many threads.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> CrashTest {
+        CrashTest { threads: threads.max(1), ..self }
+    }
+
+    /// Only the scripts whose name, as a violation states it, contains this.
+    #[must_use]
+    pub fn only(self, script: &str) -> CrashTest {
+        CrashTest { only: Some(script.to_owned()), ..self }
+    }
+
+    /// Runs it. Violations are part of the result.
+    pub fn run(&self) -> CrashReport {
+        let mut scripts = Vec::new();
+        for seed in (0..self.rounds).map(|round| self.seed.wrapping_add(round)) {
+            scripts.extend(self.scripts(&WalSubject, seed).map(Script::Log));
+            scripts.extend(self.scripts(&StoreSubject, seed).map(Script::Store));
+        }
+        let known = Known::default();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut report = CrashReport::default();
+            // ORDER: Relaxed, each number is taken once and nothing else hangs on it.
+            while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                report.add(match script {
+                    Script::Log(id) => enumerate_script(&WalSubject, *id, &known),
+                    Script::Store(id) => enumerate_script(&StoreSubject, *id, &known),
+                });
+            }
+            report
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(work)).collect();
+            let mut report = CrashReport::default();
+            for thread in threads {
+                match thread.join() {
+                    Ok(part) => report.add(part),
+                    // A panic of the engine is a finding of its own: pass it on as it is.
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            report
+        })
+    }
+
+    fn scripts<S: Subject>(&self, subject: &S, seed: u64) -> impl Iterator<Item = ScriptId> {
+        let wanted = |id: &ScriptId| {
+            let name = id.full_name(subject);
+            self.only.as_ref().is_none_or(|only| name.contains(only))
+        };
+        ScriptId::all(subject.flavors(), seed).filter(wanted).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// A script and what it is run on.
+enum Script {
+    Log(ScriptId),
+    Store(ScriptId),
+}

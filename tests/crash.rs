@@ -1,0 +1,66 @@
+//! Shows that no power cut, kill or failed sync loses what was acknowledged, by trying all the states that one may
+//! leave behind: see `forelog::crash_test`, which says what is demanded of each.
+//!
+//! Prints what it tried. `FORELOG_CRASH_SCALE=20` tries twenty times as much, `FORELOG_CRASH_SEED=7` something else,
+//! and `FORELOG_CRASH_ONLY="creation 3"` only the scripts whose names contain this.
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use forelog::crash_test::{CrashPath, CrashReport, CrashTest};
+
+/// What the form that runs with `cargo test` must try at least.
+const LEAST_IMAGES: u64 = 100_000;
+
+/// Each of these must be at least a twentieth of it.
+const EACH: [CrashPath; 5] =
+    [CrashPath::Append, CrashPath::Rotation, CrashPath::Creation, CrashPath::Close, CrashPath::Recovery];
+
+const ROUNDS: u64 = 1;
+
+fn main() -> ExitCode {
+    if !wanted("crash_enumeration") {
+        return ExitCode::SUCCESS;
+    }
+    let started = Instant::now();
+    let (scale, seed, only) =
+        (number("FORELOG_CRASH_SCALE"), number("FORELOG_CRASH_SEED"), env::var("FORELOG_CRASH_ONLY"));
+    let mut test = CrashTest::new(seed).rounds(ROUNDS * scale);
+    if let Ok(only) = &only {
+        test = test.only(only);
+    }
+    let report = test.run();
+    println!("{report}\ntime: {:.1} s, seed {seed}", started.elapsed().as_secs_f64());
+    report.violations.iter().for_each(|violation| println!("\nVIOLATION {violation}"));
+    let complete = only.is_ok() || is_complete(&report);
+    if complete && report.violation_count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// True if enough was tried on every path.
+fn is_complete(report: &CrashReport) -> bool {
+    let all = report.distinct_images();
+    if all < LEAST_IMAGES {
+        println!("too few: {all} of {LEAST_IMAGES} images");
+        return false;
+    }
+    EACH.into_iter().all(|path| {
+        let distinct = report.paths.get(&path).map_or(0, |counts| counts.distinct);
+        if distinct * 20 < all {
+            println!("too few: {distinct} of {all} images on the path {:?}", path.name());
+        }
+        distinct * 20 >= all
+    })
+}
+
+/// An environment variable that is a number; 1 without it.
+fn number(name: &str) -> u64 {
+    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// True unless `cargo test` was asked for other tests, or only for their names.
+fn wanted(name: &str) -> bool {
+    let mut filters = env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
+    let list = env::args().any(|arg| arg == "--list");
+    !list && (filters.peek().is_none() || filters.any(|filter| name.contains(&filter)))
+}
