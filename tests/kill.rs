@@ -12,6 +12,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use forelog::{CreateMode, Db, Options};
@@ -97,8 +98,12 @@ fn is(db: &Db, index: u64, version: u64) -> bool {
     db.get(key(index)).unwrap().is_some_and(|found| found == value(version, index).as_bytes())
 }
 
+/// One test at a time: a process that one of them forks holds, for a moment, the locks that the other has open.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn kills_lose_nothing_acknowledged() {
+    let _alone = ALONE.lock();
     let rounds = environment("FORELOG_KILL_ROUNDS").unwrap_or(20);
     let seed = environment("FORELOG_KILL_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
@@ -139,6 +144,7 @@ fn kills_lose_nothing_acknowledged() {
 
 #[test]
 fn a_killed_writer_frees_the_lock() {
+    let _alone = ALONE.lock();
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     let binary = env!("CARGO_BIN_EXE_forelog");

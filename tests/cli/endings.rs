@@ -25,6 +25,15 @@ fn usage() {
 }
 
 #[test]
+fn the_manual_and_completions_name_the_commands() {
+    let place = Place::new();
+    for args in [&["man"][..], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]] {
+        let text = place.ok(args).text();
+        assert!(text.contains("import") && text.contains("verify"), "{args:?}");
+    }
+}
+
+#[test]
 fn what_is_not_built_is_not_named() {
     let help = Place::new().ok(&["--help"]).text();
     for absent in

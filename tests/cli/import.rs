@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use crate::support::Place;
@@ -154,13 +156,13 @@ proptest! {
     fn any_bytes_survive_the_round_trip(
         entries in prop::collection::btree_map(prop::collection::vec(any::<u8>(), 0..8), prop::collection::vec(any::<u8>(), 0..40), 0..30)
     ) {
+        let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
+        let input: String = entries
+            .iter()
+            .map(|(key, value)| format!("{{\"key_base64\":\"{}\",\"value_base64\":\"{}\"}}\n", base64(key), base64(value)))
+            .collect();
         let place = Place::new();
-        let db = forelog::Options::new().segment_bytes(1 << 16).open(place.path("demo")).unwrap();
-        let mut batch = forelog::WriteBatch::new();
-        entries.iter().for_each(|(key, value)| batch.put(key, value));
-        db.write(batch).unwrap();
-        db.close().unwrap();
-        drop(db);
+        prop_assert_eq!(place.run_with(&["import", "demo", "-"], input.as_bytes()).code, 0);
         let exported = place.ok(&["export", "demo"]).out;
         prop_assert_eq!(place.run_with(&["import", "copy", "-"], &exported).code, 0);
         prop_assert_eq!(place.ok(&["export", "copy"]).out, exported);

@@ -64,6 +64,7 @@ fn redaction_shows_lengths_everywhere() {
             assert!(!text.contains("secret") && text.contains("[12 bytes]"), "{args:?}: {text}");
         }
     }
+    place.fails(&["log", "demo", "--redact", "--hex"], 2, "usage");
     let text = place.ok(&["export", "demo", "--redact"]).text();
     assert_eq!(text, "{\"key\":\"[10 bytes]\",\"value\":\"[12 bytes]\"}\n");
     let script = b".trace on\nput secret-key secret-value\n.format table\nlog\n";

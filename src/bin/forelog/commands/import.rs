@@ -59,11 +59,12 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
     let (records, done) = (import.records, import.done);
     drop(import);
     // Also after a failure: what was written is kept, and the log's end is marked.
-    store::close(db)?;
+    let closed = store::close(db);
     if matches!(ended, Err(Failure::Interrupted)) {
         app.globals.say(format_args!("interrupted after {done} lines; --skip {done} goes on from there"));
     }
     ended?;
+    closed?;
     app.out
         .record(&[("records", records.into()), ("seconds", Cell::Seconds(begun.elapsed().as_secs_f64()))])?;
     Ok(Outcome::Done)

@@ -38,7 +38,7 @@ use trace::Trace;
 pub fn run(args: &Shell, app: &mut App) -> Result<Outcome, Failure> {
     let mode = if args.must_exist { CreateMode::Never } else { CreateMode::IfMissing };
     with_session(&args.dir, args.keyspace.name(), mode, app, |session| {
-        if io::stdin().is_terminal() {
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
             interrupt::listen();
             session.interactive = true;
             editor::run(session)
@@ -76,9 +76,10 @@ pub fn with_session(
     let ended = run(&mut session);
     let finished = session.finish();
     drop(session);
-    store::close(db)?;
+    let closed = store::close(db);
     ended?;
     finished?;
+    closed?;
     Ok(Outcome::Done)
 }
 

@@ -12,7 +12,6 @@ use super::verb::{self, Call, Verb};
 use crate::commands::App;
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
-use crate::interrupt;
 use crate::output::{LOSS, paint, say};
 
 /// A table in the shell shows so many rows at once; `.last` shows all.
@@ -69,15 +68,14 @@ impl Session<'_> {
 
     /// Runs a command on the store: what happened inside, then its answer, then the time it took.
     pub fn run_verb(&mut self, verb: &Verb, call: &Call) -> Result<Outcome, Failure> {
-        interrupt::forget();
-        self.say_all(self.trace.take(), "meanwhile:");
+        Session::say_all(self.trace.take(), "meanwhile:");
         let begun = Instant::now();
         let outcome = match self.once.take() {
             None => (verb.run)(self, call),
             Some(draft) => self.run_into(draft, verb, call),
         };
         let took = begun.elapsed();
-        self.say_all(self.trace.take(), "");
+        Session::say_all(self.trace.take(), "");
         self.app.out.flush()?;
         if self.timer {
             say(format_args!("{:.3} ms", took.as_secs_f64() * 1e3));
@@ -98,7 +96,7 @@ impl Session<'_> {
         Ok(outcome)
     }
 
-    fn say_all(&self, lines: Vec<String>, title: &str) {
+    fn say_all(lines: Vec<String>, title: &str) {
         if !lines.is_empty() && !title.is_empty() {
             say(title);
         }
@@ -140,11 +138,11 @@ impl Session<'_> {
 
     /// Before the files are looked at: lets them prove what is durable already, as the store does by itself when it
     /// falls idle. What is not durable stays so.
-    pub fn settle(&self) -> Result<(), Failure> {
+    pub fn settle(&self) {
         match self.unsynced() {
-            0 => self.db.mark()?,
+            // A store that takes no more writes is looked at as it is.
+            0 => drop(self.db.mark()),
             unsynced => self.app.globals.say(format_args!("unsynced, and so left out: {unsynced}")),
         }
-        Ok(())
     }
 }

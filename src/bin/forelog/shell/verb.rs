@@ -1,7 +1,7 @@
 //! What a command of the shell is: its name, what it takes, what it does. The commands themselves are in `table.rs`.
 //!
-//! A [`Verb`] is all that is known about a command. Parsing, hints, completion, `.help` and the tables in
-//! `docs/CLI.md` are made from it, so they cannot contradict each other.
+//! A [`Verb`] is all that is known about a command. Parsing, hints, completion and `.help` are made from it, and a test
+//! compares `docs/CLI.md` with it, so they cannot contradict each other.
 
 use super::line::Word;
 use super::session::Session;
@@ -101,7 +101,7 @@ impl Verb {
     }
 
     fn misuse(&self, what: &str) -> Failure {
-        Failure::Usage(format!("{what}; usage: {}", self.usage()))
+        Failure::Usage(format!("{what} (usage: {})", self.usage()))
     }
 }
 
@@ -200,7 +200,7 @@ pub fn parse(words: &[Word]) -> Result<Option<(&'static Verb, Call)>, Failure> {
         return Err(verb.misuse(&format!("{} is missing", missing.name)));
     }
     if call.args.len() > verb.args.len() {
-        return Err(verb.misuse("too many words (put quotes around spaces)"));
+        return Err(verb.misuse("too many words: put quotes around spaces"));
     }
     Ok(Some((verb, call)))
 }
@@ -246,13 +246,13 @@ mod tests {
         };
         check("pt a 1", r#"there is no command "pt"; did you mean "put"?"#);
         check("xyzzy", r#"there is no command "xyzzy"; .help names them all"#);
-        check("get", "KEY is missing; usage: get KEY [--keyspace NAME]");
-        check("get a b", "too many words (put quotes around spaces); usage: get KEY [--keyspace NAME]");
+        check("get", "KEY is missing (usage: get KEY [--keyspace NAME])");
+        check("get a b", "too many words: put quotes around spaces (usage: get KEY [--keyspace NAME])");
         check(
             "count --prefx a",
-            "there is no option --prefx; did you mean \"prefix\"?; usage: count [--prefix P] [--keyspace NAME]",
+            "there is no option --prefx; did you mean \"prefix\"? (usage: count [--prefix P] [--keyspace NAME])",
         );
-        check("count --prefix", "--prefix needs P; usage: count [--prefix P] [--keyspace NAME]");
+        check("count --prefix", "--prefix needs P (usage: count [--prefix P] [--keyspace NAME])");
     }
 
     #[test]
