@@ -102,10 +102,4 @@ impl Log {
             self.dir.sync()
         })
     }
-
-    /// The first LSN that the log still holds; the next to come where it holds none.
-    pub(super) fn oldest(&self) -> Lsn {
-        let first_closed = self.closed.read().first().map(|segment| segment.base_lsn);
-        first_closed.unwrap_or_else(|| self.active().base_lsn)
-    }
 }

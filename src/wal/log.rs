@@ -307,20 +307,32 @@ impl Log {
         self.sync_to(self.poison.guard(result, &self.options.events)?)
     }
 
-    /// The last segment as it is now.
-    pub(super) fn active(&self) -> SegmentSummary {
+    /// All segments as they are at one moment, the last one being the one that is written.
+    pub(super) fn segments(&self) -> Vec<SegmentSummary> {
         let tail = self.tail.lock();
-        SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active)
+        let active = SegmentSummary::new(&tail.segment, tail.position, SegmentState::Active);
+        self.closed.read().iter().cloned().chain([active]).collect()
     }
 
-    /// The base of the segment that holds this LSN, or of the last one; and its own last LSN, [`Lsn::MAX`] where it
-    /// is still being written.
-    pub(super) fn segment_of(&self, lsn: Lsn) -> (Lsn, Lsn) {
-        let closed = self.closed.read().iter().find(|segment| segment.last_lsn >= lsn).cloned();
-        match closed {
-            Some(segment) => (segment.base_lsn, segment.last_lsn),
-            None => (self.active().base_lsn, Lsn::MAX),
-        }
+    /// The base of the segment that holds this LSN or will, and the last LSN there; [`Lsn::MAX`] where it is still
+    /// being written.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if it was removed.
+    pub(super) fn segment_of(&self, lsn: Lsn) -> Result<(Lsn, Lsn)> {
+        // ORDER: `tail` first, for both looks. A rotation between them would show neither list with the segment.
+        let tail = self.tail.lock();
+        let closed = self.closed.read();
+        let found = closed.iter().find(|segment| segment.last_lsn >= lsn);
+        let (base, last) =
+            found.map_or((tail.segment.base(), Lsn::MAX), |segment| (segment.base_lsn, segment.last_lsn));
+        if base > lsn { Err(Error::Compacted { oldest: base }) } else { Ok((base, last)) }
+    }
+
+    /// The first LSN that the log still holds; the next to come where it holds none.
+    pub(super) fn oldest(&self) -> Lsn {
+        let tail = self.tail.lock();
+        self.closed.read().first().map_or(tail.segment.base(), |segment| segment.base_lsn)
     }
 
     /// The end of the log with both locks held, for changes that must see nobody else: see `cut`.

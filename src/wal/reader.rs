@@ -99,7 +99,7 @@ impl Records {
                 return Ok(record);
             }
         }
-        let (base, until) = self.log.segment_of(self.next);
+        let (base, until) = self.log.segment_of(self.next)?;
         let reader = SegmentReader::new(Segment::open(&self.log.dir, base, Access::Read)?);
         let BoundedReader { reader, .. } = self.reader.insert(BoundedReader { reader, until, cuts });
         reader.skip_to(self.next)?;
