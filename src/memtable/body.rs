@@ -135,6 +135,7 @@ impl Body {
     /// Takes out what no reader needs. The caller frees it, outside the lock.
     pub(super) fn sweep(&mut self, horizon: &Horizon) -> Vec<Version> {
         let mut swept = Vec::new();
+        // ORDER: the older versions first, see `sweep_tombstones`.
         self.sweep_older(horizon, &mut swept);
         if self.tombstones > 0 {
             self.sweep_tombstones(horizon, &mut swept);
@@ -224,14 +225,8 @@ impl Body {
     }
 
     fn sweep_tombstones(&mut self, horizon: &Horizon, swept: &mut Vec<Version>) {
-        // INVARIANT: a tombstone beside an older version stays, or the deleted value would come back.
-        let goes = |slot: usize, version: &Version| {
-            version.is_tombstone()
-                && horizon.drops_tombstone(version.lsn())
-                && self.older.binary_search_by_key(&slot, |(of, _)| *of).is_err()
-        };
-        let gone: Vec<bool> =
-            self.slots.iter().enumerate().map(|(slot, version)| goes(slot, version)).collect();
+        let goes = |version: &Version| version.is_tombstone() && horizon.drops_tombstone(version.lsn());
+        let gone: Vec<bool> = self.slots.iter().map(goes).collect();
         // Where each slot moves to: as many places down as slots before it go.
         let mut kept = 0;
         let mut moved = Vec::with_capacity(gone.len());
@@ -243,6 +238,9 @@ impl Body {
             return;
         }
         for (slot, _) in &mut self.older {
+            // INVARIANT: no older version stands beside a tombstone that goes, or the deleted value would come back.
+            // With no reader below the tombstone, `sweep_older` has just taken them all.
+            debug_assert!(!gone[*slot]);
             *slot = moved[*slot];
         }
         let mut going = gone.iter();

@@ -22,6 +22,7 @@
 mod block;
 mod body;
 mod bounds;
+mod directory;
 mod fence;
 mod garbage;
 pub mod plain;

@@ -61,23 +61,21 @@ impl Range {
 
     /// Takes the next block's keys off the front of the rest.
     fn load_front(&mut self) {
-        let guard = &epoch::pin();
-        let (block, inner) = self.table.locate(&Fence::borrowed(&self.rest.start), guard);
-        let slots = block.take_front(&inner, &mut self.rest);
-        let body = Arc::clone(&inner.body);
-        drop(inner);
-        self.front = Run { body, slots };
+        let start = self.rest.start.clone();
+        self.front = self.table.locate(&Fence::borrowed(&start), &epoch::pin(), |block, inner| {
+            let slots = block.take_front(&inner, &mut self.rest);
+            Run { body: Arc::clone(&inner.body), slots }
+        });
     }
 
     /// Takes the last block's keys off the back of the rest.
     fn load_back(&mut self) {
-        let guard = &epoch::pin();
-        let end = self.rest.end.as_deref().map(Fence::borrowed);
-        let (block, inner) = self.table.locate_below(end.as_ref(), guard);
-        let slots = block.take_back(&inner, &mut self.rest);
-        let body = Arc::clone(&inner.body);
-        drop(inner);
-        self.back = Run { body, slots };
+        let end = self.rest.end.clone();
+        let end = end.as_deref().map(Fence::borrowed);
+        self.back = self.table.locate_below(end.as_ref(), &epoch::pin(), |block, inner| {
+            let slots = block.take_back(&inner, &mut self.rest);
+            Run { body: Arc::clone(&inner.body), slots }
+        });
     }
 }
 

@@ -29,6 +29,7 @@ use super::MemtableStats;
 use super::block::{Block, Inner};
 use super::body::{BODY_SLOTS, Body};
 use super::bounds::{Interval, KeyRange};
+use super::directory::Directory;
 use super::fence::{Fence, Place};
 use super::garbage::Queue;
 use super::range::Range;
@@ -49,6 +50,8 @@ pub struct Memtable {
     /// would unlink the old entry first). Searched through `base` with a pinned guard, and what that hands out by
     /// count is released: otherwise blocks that merged away would never be freed.
     pub(super) index: SkipList<Place, Arc<Block>>,
+    /// Where a search looks first.
+    pub(super) directory: Directory,
     pub(super) garbage: Queue,
 }
 
@@ -59,8 +62,10 @@ impl Memtable {
         let low = Fence::owned(b"");
         let first = Arc::new(Block::new(low.clone(), None, Lsn::ZERO, Body::default()));
         let guard = &epoch::pin();
+        let directory = Directory::new();
+        directory.add(&first, guard);
         index.get_or_insert(Place(low), first, guard).release(guard);
-        Memtable { tracker, index, garbage: Queue::default() }
+        Memtable { tracker, index, directory, garbage: Queue::default() }
     }
 
     /// Puts (`Some`) or deletes (`None`) a key at an LSN. Invisible until the tracker publishes that LSN.
@@ -78,59 +83,59 @@ impl Memtable {
     pub fn apply(&self, lsn: Lsn, key: &[u8], value: Option<&[u8]>) {
         let version = Version::new(lsn, key, value);
         let guard = &epoch::pin();
-        let (block, mut inner) = self.locate_exclusive(&Fence::borrowed(key), guard);
-        inner.max_lsn = inner.max_lsn.max(lsn);
-        let body = Arc::make_mut(&mut inner.body);
-        body.put(version);
-        if body.len() >= BODY_SLOTS {
-            self.split(block, &mut inner, guard);
-        }
-        self.note_garbage(block, inner);
+        self.locate_exclusive(&Fence::borrowed(key), guard, |block, mut inner| {
+            inner.max_lsn = inner.max_lsn.max(lsn);
+            let body = Arc::make_mut(&mut inner.body);
+            body.put(version);
+            if body.len() >= BODY_SLOTS {
+                self.split(block, &mut inner, guard);
+            }
+            self.note_garbage(block, inner);
+        });
     }
 
     /// The value of a key at the visible LSN.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        let guard = &epoch::pin();
-        let (_, inner) = self.locate(&Fence::borrowed(key), guard);
-        // ORDER: `visible` after the lock. Read before it, it could fall behind a collection of this block, which
-        // then has freed the version that this LSN needs.
-        let at = self.tracker.visible();
-        Self::read(&inner, key, at)
+        self.locate(&Fence::borrowed(key), &epoch::pin(), |_, inner| {
+            // ORDER: `visible` after the lock. Read before it, it could fall behind a collection of this block,
+            // which then has freed the version that this LSN needs.
+            let at = self.tracker.visible();
+            Self::read(&inner, key, at)
+        })
     }
 
     /// The value of a key at `at`.
     ///
     /// Contract: a live snapshot pins `at`, or what it shows may be gone.
     pub fn get_at(&self, key: &[u8], at: Lsn) -> Option<Value> {
-        let guard = &epoch::pin();
-        let (_, inner) = self.locate(&Fence::borrowed(key), guard);
-        Self::read(&inner, key, at)
+        self.locate(&Fence::borrowed(key), &epoch::pin(), |_, inner| Self::read(&inner, key, at))
     }
 
     /// The newest thing applied to a key, published or not: what the condition of a later batch is judged against.
     ///
     /// `None` if the key was never put, or if its deletion is so old that no reader can tell the difference.
     pub fn newest(&self, key: &[u8]) -> Option<Newest> {
-        let guard = &epoch::pin();
-        let (_, inner) = self.locate(&Fence::borrowed(key), guard);
-        let slot = inner.body.find(key).ok()?;
-        Some(Newest::of(&inner.body.slots()[slot]))
+        self.locate(&Fence::borrowed(key), &epoch::pin(), |_, inner| {
+            let slot = inner.body.find(key).ok()?;
+            Some(Newest::of(&inner.body.slots()[slot]))
+        })
     }
 
     /// Whether any key of the range was put or deleted after `since`, published or not.
     ///
     /// Contract: a live snapshot pins `since`, so that no later deletion has been forgotten.
     pub fn changed_since(&self, range: &KeyRange, since: Lsn) -> bool {
-        let guard = &epoch::pin();
         let mut rest = Interval::of(range);
-        while !rest.is_empty() {
-            let (block, inner) = self.locate(&Fence::borrowed(&rest.start), guard);
-            let slots = block.take_front(&inner, &mut rest);
-            if inner.max_lsn > since && inner.body.slots()[slots].iter().any(|slot| slot.lsn() > since) {
-                return true;
-            }
+        let mut changed = false;
+        while !changed && !rest.is_empty() {
+            let start = rest.start.clone();
+            self.locate(&Fence::borrowed(&start), &epoch::pin(), |block, inner| {
+                let slots = block.take_front(&inner, &mut rest);
+                changed =
+                    inner.max_lsn > since && inner.body.slots()[slots].iter().any(|slot| slot.lsn() > since);
+            });
         }
-        false
+        changed
     }
 
     /// The entries of a range as the snapshot shows them, in both directions.
@@ -141,7 +146,7 @@ impl Memtable {
     /// What the table holds. Visits every block: about a millisecond for a million keys.
     pub fn stats(&self) -> MemtableStats {
         let guard = &epoch::pin();
-        let mut stats = MemtableStats::default();
+        let mut stats = MemtableStats { bytes: self.directory.bytes(guard), ..MemtableStats::default() };
         for entry in self.index.iter(guard) {
             let inner = entry.value().inner.read();
             if !inner.dead {
@@ -155,51 +160,62 @@ impl Memtable {
         stats
     }
 
-    /// The block that owns `key`, locked shared.
-    pub(super) fn locate<'g>(
-        &'g self,
+    /// Calls `read` with the block that owns `key`, locked shared.
+    pub(super) fn locate<T>(
+        &self,
         key: &Fence<'_>,
-        guard: &'g Guard,
-    ) -> (&'g Arc<Block>, RwLockReadGuard<'g, Inner>) {
+        guard: &Guard,
+        read: impl FnOnce(&Arc<Block>, RwLockReadGuard<'_, Inner>) -> T,
+    ) -> T {
+        let mut hint = self.directory.hint(key, guard);
         loop {
-            let block = self.candidate(key, guard);
-            let inner = block.inner.read();
-            // INVARIANT: under the lock, always: between the search and the lock the block may have given its upper
-            // half away, or have merged into its neighbour.
-            if block.owns(&inner, key) {
-                return (block, inner);
+            {
+                let block = hint.as_ref().unwrap_or_else(|| self.candidate(key, guard));
+                let inner = block.inner.read();
+                // INVARIANT: under the lock, always: since it was found, the block may have given its upper half
+                // away, or have merged into its neighbour. Then the index knows better, if not yet, then soon.
+                if block.owns(&inner, key) {
+                    return read(block, inner);
+                }
             }
+            hint = None;
         }
     }
 
-    /// The block that owns `key`, locked exclusively.
-    pub(super) fn locate_exclusive<'g>(
-        &'g self,
+    /// Calls `write` with the block that owns `key`, locked exclusively.
+    pub(super) fn locate_exclusive<T>(
+        &self,
         key: &Fence<'_>,
-        guard: &'g Guard,
-    ) -> (&'g Arc<Block>, RwLockWriteGuard<'g, Inner>) {
+        guard: &Guard,
+        write: impl FnOnce(&Arc<Block>, RwLockWriteGuard<'_, Inner>) -> T,
+    ) -> T {
+        let mut hint = self.directory.hint(key, guard);
         loop {
-            let block = self.candidate(key, guard);
-            let inner = block.inner.write();
-            // INVARIANT: as in `locate`.
-            if block.owns(&inner, key) {
-                return (block, inner);
+            {
+                let block = hint.as_ref().unwrap_or_else(|| self.candidate(key, guard));
+                let inner = block.inner.write();
+                // INVARIANT: as in `locate`.
+                if block.owns(&inner, key) {
+                    return write(block, inner);
+                }
             }
+            hint = None;
         }
     }
 
-    /// The block that holds the last keys below `end`, locked shared.
-    pub(super) fn locate_below<'g>(
-        &'g self,
+    /// Calls `read` with the block that holds the last keys below `end`, locked shared.
+    pub(super) fn locate_below<T>(
+        &self,
         end: Option<&Fence<'_>>,
-        guard: &'g Guard,
-    ) -> (&'g Arc<Block>, RwLockReadGuard<'g, Inner>) {
+        guard: &Guard,
+        read: impl FnOnce(&Arc<Block>, RwLockReadGuard<'_, Inner>) -> T,
+    ) -> T {
         loop {
             let block = self.candidate_below(end, guard);
             let inner = block.inner.read();
             // INVARIANT: as in `locate`.
             if block.owns_below(&inner, end) {
-                return (block, inner);
+                return read(block, inner);
             }
         }
     }

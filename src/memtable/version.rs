@@ -85,6 +85,12 @@ impl Version {
         VERSION_OVERHEAD + self.0.slice.len()
     }
 
+    /// How many hold this version.
+    #[cfg(test)]
+    pub(super) fn holders(&self) -> usize {
+        ThinArc::strong_count(&self.0)
+    }
+
     fn key_bytes(&self) -> usize {
         // Widening: a usize has at least 32 bits wherever this crate runs.
         self.0.header.header.key_bytes as usize

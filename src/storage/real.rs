@@ -82,7 +82,7 @@ impl Storage for RealDisk {
             (file, taken)
         };
         match taken {
-            Ok(()) => Ok(Box::new(RealLock { _held: file })),
+            Ok(()) => Ok(Box::new(RealLock { file })),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -136,10 +136,18 @@ impl File for RealFile {
 
 #[derive(Debug)]
 struct RealLock {
-    _held: fs::File,
+    file: fs::File,
 }
 
 impl LockGuard for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Closing the file would not do: the lock lives as long as any copy of the descriptor, and a child that
+        // another thread is just starting holds a copy until it executes. A failure leaves it to the closing.
+        let _ = self.file.unlock();
+    }
+}
 
 /// The operating system's clock; shared with the in-memory disk.
 pub(super) fn now_us() -> u64 {

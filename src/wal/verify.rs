@@ -41,14 +41,15 @@ pub struct Problem {
     /// The LSN that should stand there, where it is known.
     pub lsn: Option<Lsn>,
     /// What is wrong, in `snake_case`: the name of a [`CorruptionKind`](crate::error::CorruptionKind),
-    /// `missing_segment`, `unsupported_format` or `torn`.
+    /// `missing_segment` or `torn`.
     pub kind: String,
     /// What proves that it was right once.
     pub evidence: Option<String>,
 }
 
 impl Problem {
-    /// The problem that an error describes; `None` for an error that is none of the file's, such as a failed read.
+    /// The problem that an error describes; `None` for one that is no damage, such as a failed read or a file of
+    /// another release.
     pub(crate) fn of(error: &Error, name: &str) -> Option<Problem> {
         Some(match error {
             Error::Corruption(corruption) => Problem {
@@ -67,13 +68,6 @@ impl Problem {
                 lsn: Some(*lsn),
                 kind: "missing_segment".to_owned(),
                 evidence: Some(evidence.to_string()),
-            },
-            Error::UnsupportedFormat { found, supported, .. } => Problem {
-                file: name.to_owned(),
-                offset: 8,
-                lsn: None,
-                kind: "unsupported_format".to_owned(),
-                evidence: Some(format!("it states version {found}; this release reads {supported}")),
             },
             _ => return None,
         })

@@ -1,5 +1,7 @@
 //! What collection frees, what it keeps, and that memory really returns.
 
+use std::ops::Bound;
+
 use forelog::memtable::{self, plain};
 
 use crate::support::{ALL, Store, Table, lsn};
@@ -36,6 +38,55 @@ fn a_hot_key_stays_small<T: Table>() {
 fn a_hot_key_stays_small_under_a_long_snapshot() {
     a_hot_key_stays_small::<memtable::Memtable>();
     a_hot_key_stays_small::<plain::Memtable>();
+}
+
+/// Shows that the end of the oldest snapshot frees what it kept although younger ones live on and nobody writes.
+/// Guards: `Queue::wake` wakes for another oldest snapshot, not only for none.
+#[test]
+fn the_oldest_snapshot_takes_its_versions_along() {
+    let mut store = Store::<memtable::Memtable>::new();
+    let mut snapshots = Vec::new();
+    for round in 0..4 {
+        for number in 0..1000_u32 {
+            store.put(number.to_be_bytes(), [round; 8]);
+        }
+        snapshots.push(store.tracker.snapshot());
+        store.collect_all();
+    }
+    for left in (1..=3).rev() {
+        assert_eq!(store.table.stats().versions, (left + 1) * 1000);
+        snapshots.remove(0);
+        store.collect_all();
+    }
+    assert_eq!(store.table.stats().versions, 1000);
+}
+
+/// Shows that a transaction learns of exactly the changes after its snapshot, wherever splits and merges have put
+/// them: first of inserts alone, then of deletes that empty most blocks.
+/// Guards: the highest LSN of a block is handed on in `split` and in `merge`.
+#[test]
+fn changes_are_found_through_splits_and_merges() {
+    let mut store = Store::<memtable::Memtable>::new();
+    let one = |number: u32| {
+        (Bound::Included(number.to_be_bytes().to_vec()), Bound::Excluded((number + 1).to_be_bytes().to_vec()))
+    };
+    (0..500).for_each(|number: u32| store.put(number.to_be_bytes(), "old"));
+    let since = store.tracker.snapshot();
+    (500..1000).for_each(|number: u32| store.put(number.to_be_bytes(), "new"));
+    for number in 0..1000 {
+        assert_eq!(store.table.changed_since(&one(number), since.lsn()), number >= 500, "{number}");
+    }
+    drop(since);
+    (0..1000).filter(|number| number % 100 > 0).for_each(|number: u32| store.delete(number.to_be_bytes()));
+    let since = store.tracker.snapshot();
+    store.put(950_u32.to_be_bytes(), "newest");
+    store.collect_all();
+    // Ten that stayed, the newest one, and for the snapshot that it had been deleted.
+    assert_eq!(store.table.stats().versions, 12);
+    for number in 0..1000 {
+        assert_eq!(store.table.changed_since(&one(number), since.lsn()), number == 950, "{number}");
+    }
+    assert!(store.table.changed_since(&ALL, since.lsn()));
 }
 
 /// Shows that everything deleted is everything freed, by filling, deleting and collecting until only the first,

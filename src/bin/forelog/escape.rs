@@ -93,6 +93,12 @@ pub fn word(bytes: &[u8]) -> String {
 }
 
 fn escaped(bytes: &[u8], quote: Option<char>) -> String {
+    // Most content needs no escape at all.
+    let is_plain =
+        |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\' && Some(char::from(*byte)) != quote;
+    if bytes.iter().all(is_plain) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use forelog::{Error, Lsn};
 use serde::Serialize;
 
+use crate::output::say;
+
 /// How a command ended that did what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -96,14 +98,13 @@ impl Failure {
     pub fn report(&self, as_json: bool) {
         let Some(kind) = self.kind() else { return };
         if !as_json {
-            eprintln!("forelog: {self}");
-            return;
+            return say(format_args!("forelog: {self}"));
         }
         let place = self.place();
         let report =
             Report { error: self.to_string(), kind, file: place.file, offset: place.offset, lsn: place.lsn };
         // A report is made of strings and numbers, and such JSON can always be written.
-        eprintln!("{}", serde_json::to_string(&report).unwrap_or_default());
+        say(serde_json::to_string(&report).unwrap_or_default());
     }
 
     fn place(&self) -> Place {

@@ -2,6 +2,8 @@
 //!
 //! `export` writes such lines through the same code as every other answer (`output/rows.rs`); this is the way back.
 
+use forelog::Error;
+use forelog::format::MAX_KEY_BYTES;
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -36,11 +38,14 @@ pub fn parse(line: &[u8]) -> Result<Entry, Failure> {
         return Err(Failure::Usage("a JSON object is missing".to_owned()));
     }
     let fields: Fields = serde_json::from_slice(line).map_err(|error| Failure::Usage(reason(&error)))?;
-    Ok(Entry {
-        key: content("key", fields.key, fields.key_base64)?,
-        value: content("value", fields.value, fields.value_base64)?,
-        keyspace: fields.keyspace,
-    })
+    let key = content("key", fields.key, fields.key_base64)?;
+    // Looked at here, because a batch does not say which of its keys is too long.
+    if key.len() > MAX_KEY_BYTES {
+        let (size, limit) = (key.len() as u64, MAX_KEY_BYTES as u64);
+        return Err(Failure::Store(Error::TooLarge { what: "key", size, limit }));
+    }
+    let value = content("value", fields.value, fields.value_base64)?;
+    Ok(Entry { key, value, keyspace: fields.keyspace })
 }
 
 fn content(name: &str, text: Option<String>, base64: Option<String>) -> Result<Vec<u8>, Failure> {
@@ -66,34 +71,30 @@ mod tests {
     //! Shows which lines are taken, and how the others are named.
     use super::*;
 
-    fn check(line: &str, expected: Result<(&[u8], &[u8], Option<&str>), &str>) {
-        let entry = parse(line.as_bytes());
-        match (&entry, expected) {
-            (Ok(entry), Ok((key, value, keyspace))) => {
-                assert_eq!(
-                    (&*entry.key, &*entry.value, entry.keyspace.as_deref()),
-                    (key, value, keyspace),
-                    "{line}"
-                );
-            }
-            (Err(failure), Err(part)) => assert!(failure.to_string().contains(part), "{line}: {failure}"),
-            _ => panic!("{line}: {entry:?}"),
-        }
+    fn takes(line: &str, key: &[u8], value: &[u8], keyspace: Option<&str>) {
+        let expected =
+            Entry { key: key.to_vec(), value: value.to_vec(), keyspace: keyspace.map(str::to_owned) };
+        assert_eq!(parse(line.as_bytes()).unwrap(), expected, "{line}");
+    }
+
+    fn refuses(line: &str, part: &str) {
+        let message = parse(line.as_bytes()).unwrap_err().to_string();
+        assert!(message.contains(part), "{line}: {message}");
     }
 
     #[test]
     fn lines() {
-        check(r#"{"key":"a","value":"1"}"#, Ok((b"a", b"1", None)));
-        check(r#" {"value": "1", "key": "a"} "#, Ok((b"a", b"1", None)));
-        check(r#"{"key":"","value":"\u0000\n"}"#, Ok((b"", b"\0\n", None)));
-        check(r#"{"key_base64":"/w==","value":"","keyspace":"users"}"#, Ok((b"\xff", b"", Some("users"))));
-        check("{", Err("EOF"));
-        check(r#"["a",null,"1",null,null]"#, Err("a JSON object is missing"));
-        check(r#"{"key":"a"}"#, Err("value or value_base64 is missing"));
-        check(r#"{"key":"a","key_base64":"/w==","value":""}"#, Err("exclude each other"));
-        check(r#"{"key":"a","value":1}"#, Err("expected a string (column 18)"));
-        check(r#"{"key":"a","value":"","ttl":1}"#, Err("unknown field `ttl`"));
-        check(r#"{"key_base64":"?","value":""}"#, Err("key_base64 is not base64"));
-        check(r#"{"key":"a","value":""} x"#, Err("trailing characters"));
+        takes(r#"{"key":"a","value":"1"}"#, b"a", b"1", None);
+        takes(r#" {"value": "1", "key": "a"} "#, b"a", b"1", None);
+        takes(r#"{"key":"","value":"\u0000\n"}"#, b"", b"\0\n", None);
+        takes(r#"{"key_base64":"/w==","value":"","keyspace":"users"}"#, b"\xff", b"", Some("users"));
+        refuses("{", "EOF");
+        refuses(r#"["a",null,"1",null,null]"#, "a JSON object is missing");
+        refuses(r#"{"key":"a"}"#, "value or value_base64 is missing");
+        refuses(r#"{"key":"a","key_base64":"/w==","value":""}"#, "exclude each other");
+        refuses(r#"{"key":"a","value":1}"#, "expected a string (column 20)");
+        refuses(r#"{"key":"a","value":"","ttl":1}"#, "unknown field `ttl`");
+        refuses(r#"{"key_base64":"?","value":""}"#, "key_base64 is not base64");
+        refuses(r#"{"key":"a","value":""} x"#, "trailing characters");
     }
 }

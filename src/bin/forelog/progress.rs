@@ -40,11 +40,9 @@ impl Progress {
     }
 
     fn new_bar(&self) -> ProgressBar {
+        // Not the whole width: the `^C` that a terminal shows must not begin a new line, which would stay.
         let (bar, template) = match self.total {
-            Some(total) => (
-                ProgressBar::new(total),
-                "{msg} {bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} to go",
-            ),
+            Some(total) => (ProgressBar::new(total), "{msg} {bytes} of {total_bytes} {bar:24} {eta} to go"),
             None => (ProgressBar::new_spinner(), "{msg} {human_pos} {spinner} {per_sec}"),
         };
         // A template that is wrong shows indicatif's own bar instead.

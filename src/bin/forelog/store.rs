@@ -6,25 +6,26 @@ use forelog::{CreateMode, DEFAULT_KEYSPACE, Db, Error, Keyspace, Options, Recove
 
 use crate::args::Globals;
 use crate::failure::Failure;
-use crate::output::say;
 
 /// The options of a command that writes.
 pub fn options(globals: &Globals) -> Options {
     Options::new().durability(globals.durability)
 }
 
-/// Opens for writing, and creates a store where the directory is missing or empty.
-pub fn open_to_write(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
-    open(dir, options(globals), globals)
-}
-
 /// Opens for reading: changes nothing, needs a store, and fails beside a live writer.
 pub fn open_to_read(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
-    open(dir, Options::new().create(CreateMode::Never).read_only(true), globals)
+    let db = Options::new().create(CreateMode::Never).read_only(true).open(dir)?;
+    say_report(db.recovery_report(), globals);
+    Ok(db)
 }
 
-/// Opens, and says what there is to say about it.
-pub fn open(dir: &Path, options: Options, globals: &Globals) -> Result<Db, Failure> {
+/// Opens for writing, and creates a store where the directory is missing or empty.
+pub fn open_to_write(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
+    open_with(dir, options(globals), globals)
+}
+
+/// Opens for writing with more options, and says what that has changed.
+pub fn open_with(dir: &Path, options: Options, globals: &Globals) -> Result<Db, Failure> {
     let db = options.open(dir)?;
     if db.created() {
         globals.say(format_args!("created a store in {}", dir.display()));
@@ -32,13 +33,11 @@ pub fn open(dir: &Path, options: Options, globals: &Globals) -> Result<Db, Failu
     let report = db.recovery_report();
     if let Some(torn) = &report.log.torn {
         globals.say(format_args!(
-            "the log ended in an unfinished write, which was left out: {} at byte {}, LSN {}",
+            "the log ended in an unfinished write, which was cut off: {} at byte {}, LSN {}",
             torn.file, torn.offset, torn.lsn
         ));
     }
-    if globals.verbose {
-        say_report(report);
-    }
+    say_report(report, globals);
     Ok(db)
 }
 
@@ -70,9 +69,12 @@ pub fn name_of(keyspace: &Keyspace) -> Option<&str> {
     Some(keyspace.name()).filter(|name| *name != DEFAULT_KEYSPACE)
 }
 
-fn say_report(report: &RecoveryReport) {
-    say(format_args!(
-        "forelog: opened at LSN {}: segments {}, records {}, operations {}, written again {}, {:.3} ms",
+fn say_report(report: &RecoveryReport, globals: &Globals) {
+    if !globals.verbose {
+        return;
+    }
+    globals.say(format_args!(
+        "opened at LSN {}: segments {}, records {}, operations {}, written again {}, {:.3} ms",
         report.log.last_lsn,
         report.log.segments.len(),
         report.records,

@@ -19,7 +19,7 @@ pub fn run(args: &Create, app: &mut App) -> Result<Outcome, Failure> {
     if let Some(checksum) = args.checksum {
         options = options.checksum(checksum);
     }
-    let db = store::open(&args.dir, options, &app.globals)?;
+    let db = store::open_with(&args.dir, options, &app.globals)?;
     let created = db.created();
     store::close(db)?;
     if created { Ok(Outcome::Done) } else { Err(there_is_one(args)) }

@@ -11,6 +11,7 @@ use super::App;
 use crate::args::Export;
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt;
 use crate::output::{Cell, Format, Output};
 use crate::progress::Progress;
 use crate::store;
@@ -24,6 +25,8 @@ pub fn run(args: &Export, app: &mut App) -> Result<Outcome, Failure> {
     match draft {
         None => write(&spaces, &mut app.out, app.globals.quiet)?,
         Some(draft) => {
+            // Ctrl-C must not leave the draft behind.
+            interrupt::listen();
             let mut out = app.out.to_file(&draft)?;
             write(&spaces, &mut out, app.globals.quiet)?;
             out.flush()?;
@@ -56,6 +59,7 @@ fn write(spaces: &[Keyspace], out: &mut Output, quiet: bool) -> Result<(), Failu
         for entry in space.iter() {
             let cells = [Cell::Bytes(entry.key()), Cell::Bytes(entry.value()), name.clone()];
             rows.row(&cells[..columns.len()])?;
+            interrupt::check()?;
             progress.add(1);
         }
     }

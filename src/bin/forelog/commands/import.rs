@@ -59,11 +59,12 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
     let (records, done) = (import.records, import.done);
     drop(import);
     // Also after a failure: what was written is kept, and the log's end is marked.
-    store::close(db)?;
+    let closed = store::close(db);
     if matches!(ended, Err(Failure::Interrupted)) {
         app.globals.say(format_args!("interrupted after {done} lines; --skip {done} goes on from there"));
     }
     ended?;
+    closed?;
     app.out
         .record(&[("records", records.into()), ("seconds", Cell::Seconds(begun.elapsed().as_secs_f64()))])?;
     Ok(Outcome::Done)
@@ -197,7 +198,35 @@ impl Writer {
 
     /// Writes entries as one batch, or as more than one if a segment cannot hold it. Says which LSN was the last.
     fn write(&mut self, entries: &[(u64, Entry)]) -> Result<Option<Lsn>, Failure> {
-        let Some((number, _)) = entries.first() else { return Ok(None) };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let batch = self.batch(entries)?;
+        match self.db.write(batch) {
+            Ok(lsn) => Ok(Some(lsn)),
+            Err(Error::TooLarge { limit, .. }) => {
+                self.check_each(entries, limit)?;
+                let (first, second) = entries.split_at(entries.len() / 2);
+                self.write(first)?;
+                self.write(second)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Names the line that is too large by itself, before any of its batch is written.
+    fn check_each(&mut self, entries: &[(u64, Entry)], limit: u64) -> Result<(), Failure> {
+        for entry in entries {
+            let size = self.batch(std::slice::from_ref(entry))?.encoded_bytes() as u64;
+            if size > limit {
+                let cause = Failure::Store(Error::TooLarge { what: "batch", size, limit });
+                return Err(Failure::Line { number: entry.0, cause: Box::new(cause) });
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, entries: &[(u64, Entry)]) -> Result<WriteBatch, Failure> {
         let mut batch = WriteBatch::new();
         for (_, entry) in entries {
             let keyspace = match &entry.keyspace {
@@ -206,18 +235,7 @@ impl Writer {
             };
             batch.put_in(keyspace, &entry.key, &entry.value);
         }
-        match self.db.write(batch) {
-            Ok(lsn) => Ok(Some(lsn)),
-            Err(Error::TooLarge { .. }) if entries.len() > 1 => {
-                let (first, second) = entries.split_at(entries.len() / 2);
-                self.write(first)?;
-                self.write(second)
-            }
-            Err(error @ Error::TooLarge { .. }) => {
-                Err(Failure::Line { number: *number, cause: Box::new(error.into()) })
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(batch)
     }
 
     fn keyspace(&mut self, name: &str) -> Result<KeyspaceId, Failure> {

@@ -40,6 +40,11 @@ fn answer(survey: &Survey, out: &mut Output) -> Result<Outcome, Failure> {
         ("segment_bytes", survey.segment_bytes.into()),
         ("checksum", Cell::text(survey.checksum.name())),
     ];
+    if out.format() == Format::Csv {
+        // One table, and that is the store's.
+        out.record(&fields)?;
+        return Ok(Outcome::Done);
+    }
     if out.format() == Format::Json {
         fields.push(("segments", Cell::List(survey.segments.iter().map(segment).collect())));
         // Not kept by this release; scripts may ask for them.
@@ -47,7 +52,7 @@ fn answer(survey: &Survey, out: &mut Output) -> Result<Outcome, Failure> {
         out.record(&fields)?;
         return Ok(Outcome::Done);
     }
-    out.table_of_fields(&fields)?;
+    out.card(&fields)?;
     let mut rows = out.rows(&["segment", "base_lsn", "last_lsn", "bytes", "state"])?;
     for summary in &survey.segments {
         let cells: Vec<Cell<'_>> = segment(summary).into_iter().map(|(_, cell)| cell).collect();

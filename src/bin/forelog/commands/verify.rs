@@ -34,10 +34,12 @@ fn answer(found: &care::Verification, out: &mut Output) -> Result<Outcome, Failu
     let mut fields: Fields<'_> = vec![("status", Cell::text(status)), ("records", found.records.into())];
     if out.format() == Format::Json {
         fields.push(("problems", Cell::List(found.problems.iter().map(problem).collect())));
+    }
+    if out.format().is_for_machines() {
         out.record(&fields)?;
         return outcome;
     }
-    out.table_of_fields(&fields)?;
+    out.card(&fields)?;
     if !found.problems.is_empty() {
         let mut rows = out.rows(&["file", "offset", "lsn", "kind", "evidence"])?;
         for found in &found.problems {

@@ -127,6 +127,11 @@ impl Output {
         std::mem::replace(&mut self.row_limit, limit)
     }
 
+    /// True for lengths in place of contents.
+    pub fn redacts(&self) -> bool {
+        self.redact
+    }
+
     /// One content alone: the answer of `get`.
     pub fn content(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let cell = Cell::Bytes(bytes);
@@ -160,16 +165,12 @@ impl Output {
         }
     }
 
-    /// Names and what they stand for, a line for each. In JSON one object is better: [`Output::record`].
-    pub fn table_of_fields(&mut self, fields: &[(&'static str, Cell<'_>)]) -> Result<(), Failure> {
+    /// An answer of one row for people, with a line for each name also in plain.
+    pub fn card(&mut self, fields: &[(&'static str, Cell<'_>)]) -> Result<(), Failure> {
         if self.format == Format::Table {
             return self.record(fields);
         }
-        let mut rows = self.rows(&["name", "value"])?;
-        for (name, cell) in fields {
-            rows.row(&[Cell::text(*name), cell.clone()])?;
-        }
-        rows.finish()
+        fields.iter().try_for_each(|(name, cell)| self.plain_line(&[Cell::text(*name), cell.clone()]))
     }
 
     /// An answer of many rows with these columns.
@@ -237,7 +238,8 @@ impl Output {
 
 /// Says something on standard error that is not an answer. If that is closed, nobody wants to hear it.
 pub fn say(message: impl Display) {
-    let _ = writeln!(io::stderr(), "{message}");
+    // One write for the line: standard error has no buffer, and a reader must not see half an acknowledgement.
+    let _ = io::stderr().write_all(format!("{message}\n").as_bytes());
 }
 
 /// What a power cut would take.

@@ -127,6 +127,8 @@ impl Hint {
 #[cfg(test)]
 mod tests {
     //! Shows what is expected and hinted at each place of a line.
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(line: &str, place: &str, hint: &str) {
@@ -160,6 +162,16 @@ mod tests {
         check("scan ", "option", "[--prefix P] [--from A] [--to B] [--limit N] …");
         check("xyzzy ", "nothing", "");
         check(r"get \q", "nothing", "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_has_an_answer(line in r#"(put|get|scan|\.help|[a-z.]{0,3})([ "'\\x\-a-z0-9]|\PC){0,20}"#) {
+            let cursor = Cursor::new(&line);
+            let _ = cursor.as_ref().and_then(Cursor::place);
+            let _ = cursor.as_ref().and_then(Cursor::hint);
+            prop_assert!(cursor.is_none_or(|cursor| line.is_char_boundary(cursor.at)));
+        }
     }
 
     #[test]

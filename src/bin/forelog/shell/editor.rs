@@ -14,6 +14,7 @@ use rustyline::{ColorMode, CompletionType, Editor};
 use super::assist::Assistant;
 use super::session::{Session, TABLE_ROWS};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::{Format, say};
 
 /// Reads lines and runs them, until `.quit` or Ctrl-D.
@@ -41,6 +42,7 @@ pub fn run(session: &mut Session<'_>) -> Result<(), Failure> {
         if editor.add_history_entry(&line).unwrap_or(false) {
             session.history.push(line.clone());
         }
+        interrupt::forget();
         match session.run_line(line.as_bytes()) {
             Ok(_) => {}
             Err(Failure::ClosedPipe) => return Err(Failure::ClosedPipe),

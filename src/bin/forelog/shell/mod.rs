@@ -38,7 +38,7 @@ use trace::Trace;
 pub fn run(args: &Shell, app: &mut App) -> Result<Outcome, Failure> {
     let mode = if args.must_exist { CreateMode::Never } else { CreateMode::IfMissing };
     with_session(&args.dir, args.keyspace.name(), mode, app, |session| {
-        if io::stdin().is_terminal() {
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
             interrupt::listen();
             session.interactive = true;
             editor::run(session)
@@ -76,9 +76,10 @@ pub fn with_session(
     let ended = run(&mut session);
     let finished = session.finish();
     drop(session);
-    store::close(db)?;
+    let closed = store::close(db);
     ended?;
     finished?;
+    closed?;
     Ok(Outcome::Done)
 }
 
@@ -89,7 +90,7 @@ fn options(globals: &Globals, trace: &Arc<Trace>) -> Options {
 }
 
 fn open(dir: &Path, options: Options, mode: CreateMode, globals: &Globals) -> Result<Db, Failure> {
-    match store::open(dir, options, globals) {
+    match store::open_with(dir, options, globals) {
         // `forelog DIR` with a slip in it: the caller's mistake.
         Err(Failure::Store(error @ (Error::NoStore { .. } | Error::NotAStore { .. })))
             if mode == CreateMode::Never =>

@@ -7,6 +7,7 @@ use super::line::split;
 use super::session::Session;
 use crate::escape::Flaw;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::Format;
 
 /// What follows a failure. A negative answer is none.
@@ -29,8 +30,9 @@ pub fn run(session: &mut Session<'_>, input: &mut dyn BufRead, on_failure: OnFai
         if !read_command(input, &mut line, &mut number)? {
             break;
         }
+        interrupt::check()?;
         let Err(cause) = session.run_line(&line) else { continue };
-        if matches!(cause, Failure::ClosedPipe) {
+        if matches!(cause, Failure::ClosedPipe | Failure::Interrupted) {
             return Err(cause);
         }
         let failure = Failure::Line { number: begins_at, cause: Box::new(cause) };

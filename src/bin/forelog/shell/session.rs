@@ -12,7 +12,6 @@ use super::verb::{self, Call, Verb};
 use crate::commands::App;
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
-use crate::interrupt;
 use crate::output::{LOSS, paint, say};
 
 /// A table in the shell shows so many rows at once; `.last` shows all.
@@ -67,18 +66,17 @@ impl Session<'_> {
         outcome
     }
 
-    /// Runs a command on the store: its answer, then what happened inside, then the time it took.
+    /// Runs a command on the store: what happened inside, then its answer, then the time it took.
     pub fn run_verb(&mut self, verb: &Verb, call: &Call) -> Result<Outcome, Failure> {
-        interrupt::forget();
-        self.say_all(self.trace.take(), "meanwhile:");
+        Session::say_all(self.trace.take(), "meanwhile:");
         let begun = Instant::now();
         let outcome = match self.once.take() {
             None => (verb.run)(self, call),
             Some(draft) => self.run_into(draft, verb, call),
         };
         let took = begun.elapsed();
+        Session::say_all(self.trace.take(), "");
         self.app.out.flush()?;
-        self.say_all(self.trace.take(), "");
         if self.timer {
             say(format_args!("{:.3} ms", took.as_secs_f64() * 1e3));
         }
@@ -98,7 +96,7 @@ impl Session<'_> {
         Ok(outcome)
     }
 
-    fn say_all(&self, lines: Vec<String>, title: &str) {
+    fn say_all(lines: Vec<String>, title: &str) {
         if !lines.is_empty() && !title.is_empty() {
             say(title);
         }
@@ -108,8 +106,7 @@ impl Session<'_> {
     /// What the prompt says, plain and as it is shown: `demo @43 (+3 unsynced)> `.
     pub fn prompt(&self, color: bool) -> (String, String) {
         let name = self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy();
-        let (visible, durable) = (self.db.visible_lsn(), self.db.durable_lsn());
-        let unsynced = visible.distance_from(durable);
+        let (visible, unsynced) = (self.db.visible_lsn(), self.unsynced());
         let write = |color: bool| {
             let mut prompt = format!("{name} @{visible}");
             if unsynced > 0 {
@@ -121,6 +118,11 @@ impl Session<'_> {
             prompt + "> "
         };
         (write(false), write(color))
+    }
+
+    /// How many LSNs a power cut would take.
+    fn unsynced(&self) -> u64 {
+        self.db.visible_lsn().distance_from(self.db.durable_lsn())
     }
 
     /// Ends the session. An open batch is a failure, because it was not written.
@@ -136,10 +138,11 @@ impl Session<'_> {
 
     /// Before the files are looked at: lets them prove what is durable already, as the store does by itself when it
     /// falls idle. What is not durable stays so.
-    pub fn settle(&self) -> Result<(), Failure> {
-        if self.db.durable_lsn() == self.db.visible_lsn() {
-            self.db.mark()?;
+    pub fn settle(&self) {
+        match self.unsynced() {
+            // A store that takes no more writes is looked at as it is.
+            0 => drop(self.db.mark()),
+            unsynced => self.app.globals.say(format_args!("unsynced, and so left out: {unsynced}")),
         }
-        Ok(())
     }
 }

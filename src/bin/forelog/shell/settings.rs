@@ -19,31 +19,24 @@ const HISTORY_LINES: usize = 20;
 
 pub fn help(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let out = &mut session.app.out;
-    match call.arg(0) {
-        b"" => {
-            let width = VERBS.iter().map(|verb| verb.usage().len()).filter(|width| *width <= 36).max();
-            let width = width.unwrap_or_default();
-            for verb in VERBS {
-                let usage = verb.usage();
-                if usage.len() <= width {
-                    out.line(&format!("{usage:width$}  {}", verb.about))?;
-                } else {
-                    let name = verb.name;
-                    out.line(&format!("{:width$}  {}", format!("{name} …"), verb.about))?;
-                }
-            }
-            out.line("")?;
-            out.line(r#"Words are separated by spaces; put "…" or '…' around what holds one. \n \t \x00 \\ are escapes."#)?;
-            out.line("Tab completes commands and keys. Ctrl-C clears the line, Ctrl-D leaves.")?;
+    if call.arg(0).is_empty() {
+        for verb in VERBS {
+            out.line(&format!("{:18}  {}", verb.brief(), verb.about))?;
         }
-        name => {
-            let verb = Verb::find(name).ok_or_else(|| unknown(name))?;
-            out.line(&verb.usage())?;
-            out.line(&format!("  {}", verb.about))?;
-        }
+        return out.line(HELP_END).map(|()| Outcome::Done);
+    }
+    let verb = Verb::find(call.arg(0)).ok_or_else(|| unknown(call.arg(0)))?;
+    out.line(&format!("{:18}  {}", verb.brief(), verb.about))?;
+    for option in verb.options {
+        out.line(&format!("  {:16}  {}", option.usage(), option.about))?;
     }
     Ok(Outcome::Done)
 }
+
+const HELP_END: &str = r#"
+… stands for options: .help scan. Words are separated by spaces; put "…" or '…'
+around a word that holds one. \n \t \x00 \\ are escapes. Tab completes commands
+and keys, Ctrl-C clears the line, Ctrl-D leaves."#;
 
 pub fn format(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let Some(name) = call.text(0)? else {

@@ -34,11 +34,11 @@ pub static VERBS: &[Verb] = &[
         args: &[],
         options: &[
             PREFIX,
-            valued("from", "A", Kind::Key),
-            valued("to", "B", Kind::Key),
-            valued("limit", "N", Kind::Number),
-            flag("reverse"),
-            flag("keys-only"),
+            valued("from", "A", Kind::Key, "only keys from this one on"),
+            valued("to", "B", Kind::Key, "only keys before this one"),
+            valued("limit", "N", Kind::Number, "no more than this many"),
+            flag("reverse", "from the last key to the first"),
+            flag("keys-only", "leave the values out"),
             KEYSPACE,
         ],
         about: "keys and values in the order of the keys",
@@ -98,11 +98,11 @@ pub static VERBS: &[Verb] = &[
         name: "log",
         args: &[],
         options: &[
-            valued("from-lsn", "N", Kind::Number),
-            valued("to-lsn", "N", Kind::Number),
-            valued("key", "K", Kind::Key),
-            flag("stats"),
-            flag("hex"),
+            valued("from-lsn", "N", Kind::Number, "only records from this LSN on"),
+            valued("to-lsn", "N", Kind::Number, "only records up to this LSN"),
+            valued("key", "K", Kind::Key, "only records about this key"),
+            flag("stats", "only counts and sizes"),
+            flag("hex", "also the bytes of each record"),
         ],
         about: "the records of the log, with file and offset",
         reads: true,
@@ -159,7 +159,7 @@ pub static VERBS: &[Verb] = &[
     Verb {
         name: ".once",
         args: &[required("FILE", Kind::File)],
-        options: &[flag("force")],
+        options: &[flag("force", "overwrite the file")],
         about: "the next answer goes to a file",
         reads: false,
         run: settings::once,
@@ -185,8 +185,8 @@ pub static VERBS: &[Verb] = &[
 
 const ON_OFF: Kind = Kind::Choice(&["on", "off"]);
 const KEY: Arg = required("KEY", Kind::Key);
-const KEYSPACE: Opt = valued("keyspace", "NAME", Kind::Keyspace);
-const PREFIX: Opt = valued("prefix", "P", Kind::Key);
+const KEYSPACE: Opt = valued("keyspace", "NAME", Kind::Keyspace, "not in the default keyspace");
+const PREFIX: Opt = valued("prefix", "P", Kind::Key, "only keys that begin so");
 
 const fn required(name: &'static str, kind: Kind) -> Arg {
     Arg { name, kind, optional: false }
@@ -196,10 +196,10 @@ const fn optional(name: &'static str, kind: Kind) -> Arg {
     Arg { name, kind, optional: true }
 }
 
-const fn valued(name: &'static str, value: &'static str, kind: Kind) -> Opt {
-    Opt { name, value: Some(required(value, kind)) }
+const fn valued(name: &'static str, value: &'static str, kind: Kind, about: &'static str) -> Opt {
+    Opt { name, value: Some(required(value, kind)), about }
 }
 
-const fn flag(name: &'static str) -> Opt {
-    Opt { name, value: None }
+const fn flag(name: &'static str, about: &'static str) -> Opt {
+    Opt { name, value: None, about }
 }

@@ -1,9 +1,7 @@
 //! What a command of the shell is: its name, what it takes, what it does. The commands themselves are in `table.rs`.
 //!
-//! A [`Verb`] is all that is known about a command. Parsing, hints, completion, `.help` and the tables in
-//! `docs/CLI.md` are made from it, so they cannot contradict each other.
-
-use std::fmt::Write as _;
+//! A [`Verb`] is all that is known about a command. Parsing, hints, completion and `.help` are made from it, and a test
+//! compares `docs/CLI.md` with it, so they cannot contradict each other.
 
 use super::line::Word;
 use super::session::Session;
@@ -43,6 +41,8 @@ pub struct Opt {
     pub name: &'static str,
     /// What follows it, if anything does.
     pub value: Option<Arg>,
+    /// What it does, in one line.
+    pub about: &'static str,
 }
 
 /// What an argument is.
@@ -77,18 +77,17 @@ impl Verb {
 
     /// What it takes, but for the first arguments: `KEY VALUE [--keyspace NAME]`.
     pub fn syntax(&self, without: usize) -> String {
-        let mut text = String::new();
-        for arg in self.args.iter().skip(without) {
-            let _ =
-                if arg.optional { write!(text, " [{}]", arg.name) } else { write!(text, " {}", arg.name) };
-        }
-        for option in self.options {
-            let _ = match &option.value {
-                Some(value) => write!(text, " [--{} {}]", option.name, value.name),
-                None => write!(text, " [--{}]", option.name),
-            };
-        }
-        text.trim_start().to_owned()
+        let args = self.args.iter().skip(without).map(Arg::usage);
+        let options = self.options.iter().map(|option| format!("[{}]", option.usage()));
+        args.chain(options).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Its name and its arguments; an ellipsis stands for its options.
+    pub fn brief(&self) -> String {
+        let mut words = vec![self.name.to_owned()];
+        words.extend(self.args.iter().map(Arg::usage));
+        words.extend((!self.options.is_empty()).then(|| "…".to_owned()));
+        words.join(" ")
     }
 
     /// Its name and what it takes.
@@ -102,7 +101,24 @@ impl Verb {
     }
 
     fn misuse(&self, what: &str) -> Failure {
-        Failure::Usage(format!("{what}; usage: {}", self.usage()))
+        Failure::Usage(format!("{what} (usage: {})", self.usage()))
+    }
+}
+
+impl Arg {
+    /// Its name, in brackets if it may be left out.
+    fn usage(&self) -> String {
+        if self.optional { format!("[{}]", self.name) } else { self.name.to_owned() }
+    }
+}
+
+impl Opt {
+    /// Its name and what follows it.
+    pub fn usage(&self) -> String {
+        match &self.value {
+            Some(value) => format!("--{} {}", self.name, value.name),
+            None => format!("--{}", self.name),
+        }
     }
 }
 
@@ -184,7 +200,7 @@ pub fn parse(words: &[Word]) -> Result<Option<(&'static Verb, Call)>, Failure> {
         return Err(verb.misuse(&format!("{} is missing", missing.name)));
     }
     if call.args.len() > verb.args.len() {
-        return Err(verb.misuse("too many words (put quotes around spaces)"));
+        return Err(verb.misuse("too many words: put quotes around spaces"));
     }
     Ok(Some((verb, call)))
 }
@@ -230,13 +246,13 @@ mod tests {
         };
         check("pt a 1", r#"there is no command "pt"; did you mean "put"?"#);
         check("xyzzy", r#"there is no command "xyzzy"; .help names them all"#);
-        check("get", "KEY is missing; usage: get KEY [--keyspace NAME]");
-        check("get a b", "too many words (put quotes around spaces); usage: get KEY [--keyspace NAME]");
+        check("get", "KEY is missing (usage: get KEY [--keyspace NAME])");
+        check("get a b", "too many words: put quotes around spaces (usage: get KEY [--keyspace NAME])");
         check(
             "count --prefx a",
-            "there is no option --prefx; did you mean \"prefix\"?; usage: count [--prefix P] [--keyspace NAME]",
+            "there is no option --prefx; did you mean \"prefix\"? (usage: count [--prefix P] [--keyspace NAME])",
         );
-        check("count --prefix", "--prefix needs P; usage: count [--prefix P] [--keyspace NAME]");
+        check("count --prefix", "--prefix needs P (usage: count [--prefix P] [--keyspace NAME])");
     }
 
     #[test]

@@ -94,7 +94,6 @@ pub fn sync(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
 }
 
 pub fn info(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    session.settle()?;
     info_command::info(&session.db, &session.dir, &mut session.app.out)
 }
 
@@ -106,12 +105,12 @@ pub fn log(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
         stats: call.flag("stats"),
         hex: call.flag("hex"),
     };
-    session.settle()?;
+    session.settle();
     log_command::log(&session.dir, &request, &mut session.app.out)
 }
 
 pub fn verify(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    session.settle()?;
+    session.settle();
     verify_command::verify(&session.dir, &mut session.app.out)
 }
 

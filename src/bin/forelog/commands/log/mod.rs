@@ -51,6 +51,9 @@ pub fn log(dir: &Path, request: &Log, out: &mut Output) -> Result<Outcome, Failu
 }
 
 fn answer(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Result<Outcome, Failure> {
+    if request.hex && out.redacts() {
+        return Err(Failure::Usage("--hex shows what --redact hides; choose one of them".to_owned()));
+    }
     match (out.format(), request.stats, request.hex) {
         (_, true, _) => stats::stats(walk, request, out)?,
         (Format::Json, ..) => show::as_json(walk, request, dir, out)?,

@@ -1,0 +1,170 @@
+//! info, log and verify: on a sound store, a torn one, a damaged one, and a log alone.
+
+use std::fs;
+
+use forelog::WalOptions;
+
+use crate::support::Place;
+
+const SEGMENT: &str = "demo/00000000000000000001.wal";
+
+/// The offset behind the last record of the first segment.
+fn end_of_log(place: &Place) -> usize {
+    let last = place.ok(&["log", "demo", "-f", "json"]).json().pop().unwrap();
+    usize::try_from(last["offset"].as_u64().unwrap() + last["bytes"].as_u64().unwrap()).unwrap()
+}
+
+fn change(place: &Place, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(place.path(file)).unwrap();
+    change(&mut bytes);
+    fs::write(place.path(file), bytes).unwrap();
+}
+
+#[test]
+fn info_has_the_fields_of_the_contract() {
+    let place = Place::with(&[("a", "1"), ("b", "2")]);
+    let info = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
+    assert_eq!(info["store_id"].as_str().unwrap().len(), 32);
+    assert_eq!((&info["first_lsn"], &info["keys"]), (&1.into(), &2.into()));
+    assert!(info["durable_lsn"].as_u64() <= info["visible_lsn"].as_u64());
+    let segment = &info["segments"][0];
+    assert_eq!((&segment["file"], &segment["base_lsn"]), (&"00000000000000000001.wal".into(), &1.into()));
+    assert_eq!((&segment["state"], &segment["last_lsn"]), (&"active".into(), &info["visible_lsn"]));
+    assert!(segment["bytes"].is_u64());
+    for later in ["checkpoint", "retention", "archive"] {
+        assert!(info.as_object().unwrap()[later].is_null());
+    }
+    assert!(place.ok(&["info", "demo"]).text().contains("keys\t2\n"));
+}
+
+#[test]
+fn log_has_the_fields_of_the_contract() {
+    let place = Place::with(&[("a", "1")]);
+    place.ok(&["put", "demo", "--escaped", r"\xff", "2", "--keyspace", "users"]);
+    place.ok(&["del", "demo", "a"]);
+    let log = place.ok(&["log", "demo", "-f", "json"]).json();
+    let lsns: Vec<u64> = log.iter().map(|record| record["lsn"].as_u64().unwrap()).collect();
+    assert!(lsns.iter().copied().eq(1..=lsns.len() as u64), "dense, from 1: {lsns:?}");
+    for record in &log {
+        assert!(record["time"].as_str().unwrap().ends_with('Z'));
+        assert!(record["file"].is_string() && record["offset"].is_u64() && record["bytes"].is_u64());
+    }
+    let ops: Vec<String> =
+        log.iter().flat_map(|record| record["ops"].as_array().unwrap()).map(|op| op.to_string()).collect();
+    assert_eq!(
+        ops,
+        [
+            r#"{"key":"a","keyspace":"default","op":"put","value":"1"}"#,
+            r#"{"keyspace":"users","op":"create_keyspace"}"#,
+            r#"{"key_base64":"/w==","keyspace":"users","op":"put","value":"2"}"#,
+            r#"{"key":"a","keyspace":"default","op":"delete"}"#,
+        ]
+    );
+    assert_eq!(log.last().unwrap()["kind"], "close-mark");
+}
+
+#[test]
+fn parts_of_a_log() {
+    let place = Place::new();
+    place.ok(&["exec", "demo", "-c", "put a 1", "-c", "put b 2", "-c", "put a 3"]);
+    let lsns = |options: &[&str]| -> Vec<u64> {
+        let args = [&["log", "demo", "-f", "json"], options].concat();
+        place.ok(&args).json().iter().map(|record| record["lsn"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(lsns(&["--from-lsn", "2", "--to-lsn", "3"]), [2, 3]);
+    assert_eq!(lsns(&["--key", "a"]), [1, 3]);
+    assert_eq!(lsns(&["--from-lsn", "99"]), [0_u64; 0]);
+    let stats = place.ok(&["log", "demo", "--stats", "-f", "json"]).json().remove(0);
+    assert_eq!((&stats["puts"], &stats["deletes"], &stats["first_lsn"]), (&3.into(), &0.into(), &1.into()));
+    let hex = place.ok(&["log", "demo", "--hex", "--to-lsn", "1", "-f", "json"]).json().remove(0);
+    assert_eq!(hex["hex"].as_str().unwrap().len() as u64, 2 * hex["bytes"].as_u64().unwrap());
+    let dump = place.ok(&["log", "demo", "--hex", "--to-lsn", "1"]).text();
+    assert!(dump.contains("\n  put a 1\n  00001000  "), "{dump}");
+    let table = place.ok(&["log", "demo", "--to-lsn", "1", "-f", "table"]).text();
+    assert!(
+        table.starts_with("00000000000000000001.wal\nlsn  time") && table.ends_with("  put a 1\n"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_log_alone_is_read_too() {
+    let place = Place::new();
+    let wal = WalOptions::new().segment_bytes(8192).open(place.path("original")).unwrap();
+    wal.append(b"hello").unwrap();
+    wal.close().unwrap();
+    // A copy, because a process that another test has just forked may still hold the original's lock.
+    fs::create_dir(place.path("log")).unwrap();
+    let name = "00000000000000000001.wal";
+    fs::copy(place.path("original").join(name), place.path("log").join(name)).unwrap();
+    let record = place.ok(&["log", "log", "-f", "json"]).json().remove(0);
+    assert_eq!(record["ops"].to_string(), r#"[{"op":"payload","value":"hello"}]"#);
+    assert_eq!(place.ok(&["verify", "log", "-f", "json"]).json()[0]["status"], "clean");
+}
+
+#[test]
+fn a_sound_store_is_clean() {
+    let place = Place::with(&[("a", "1")]);
+    place.says(&["verify", "demo", "-f", "json"], "{\"status\":\"clean\",\"records\":3,\"problems\":[]}\n");
+    place.says(&["verify", "demo"], "status\tclean\nrecords\t3\n");
+}
+
+#[test]
+fn a_torn_tail_is_named_and_left_out() {
+    let place = Place::with(&[("a", "1")]);
+    let end = end_of_log(&place);
+    change(&place, SEGMENT, |bytes| bytes[end..end + 100].fill(0xaa));
+    let verify = place.run(&["verify", "demo", "-f", "json"]);
+    assert_eq!(verify.code, 1);
+    let verdict = verify.json().remove(0);
+    assert_eq!((&verdict["status"], &verdict["problems"][0]["offset"]), (&"torn".into(), &end.into()));
+    assert_eq!(place.ok(&["get", "demo", "a"]).err, "");
+    assert_eq!(place.run(&["verify", "demo"]).code, 1, "reading changes nothing");
+    let put = place.ok(&["put", "demo", "b", "2"]);
+    assert!(put.err.contains("unfinished write, which was cut off"), "{put:?}");
+    assert_eq!(place.ok(&["verify", "demo", "-f", "json"]).json()[0]["status"], "clean");
+    place.says(&["count", "demo"], "2\n");
+}
+
+#[test]
+fn corruption_is_refused_with_its_place() {
+    let place = Place::with(&[("aaaa", "1"), ("bbbb", "2")]);
+    let first = place.ok(&["log", "demo", "--key", "aaaa", "-f", "json"]).json().remove(0);
+    let offset = usize::try_from(first["offset"].as_u64().unwrap()).unwrap();
+    change(&place, SEGMENT, |bytes| bytes[offset + 51] ^= 1);
+    let before = fs::read(place.path(SEGMENT)).unwrap();
+    for args in
+        [&["get", "demo", "aaaa"][..], &["put", "demo", "c", "3"], &["scan", "demo"], &["info", "demo"]]
+    {
+        let error = place.fails(args, 3, "corruption");
+        assert!(error["file"].as_str().unwrap().ends_with(".wal"), "{error}");
+        assert_eq!((&error["offset"], &error["lsn"]), (&first["offset"], &first["lsn"]));
+    }
+    let verify = place.run(&["verify", "demo", "-f", "json"]);
+    assert_eq!((verify.code, verify.err.as_str()), (3, ""));
+    let verdict = verify.json().remove(0);
+    let problem = &verdict["problems"][0];
+    assert_eq!((&verdict["status"], &problem["kind"]), (&"corrupt".into(), &"payload".into()));
+    assert_eq!((&problem["offset"], &problem["lsn"]), (&first["offset"], &first["lsn"]));
+    assert!(problem["file"].is_string() && problem["evidence"].as_str().unwrap().contains("proves"));
+    assert_eq!(fs::read(place.path(SEGMENT)).unwrap(), before);
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let place = Place::new();
+    place.ok(&["create", "demo", "--segment-bytes", "8192"]);
+    let value = "x".repeat(1000);
+    for key in 0..20 {
+        place.ok(&["put", "demo", &key.to_string(), &value]);
+    }
+    let info = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
+    let second = &info["segments"][1];
+    assert_eq!(info["segments"][0]["state"], "closed");
+    fs::remove_file(place.path("demo").join(second["file"].as_str().unwrap())).unwrap();
+    for args in [&["get", "demo", "1"][..], &["put", "demo", "1", "2"]] {
+        let error = place.fails(args, 3, "missing_segment");
+        assert_eq!(error["lsn"], second["base_lsn"], "{error}");
+    }
+    assert_eq!(place.run(&["verify", "demo"]).code, 3);
+}

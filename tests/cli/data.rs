@@ -1,0 +1,104 @@
+//! What goes in comes out: put, get, del, scan, count, keyspaces, create.
+
+use crate::support::Place;
+
+#[test]
+fn one_key() {
+    let place = Place::new();
+    let put = place.ok(&["put", "demo", "user:1", "alice"]);
+    assert_eq!((put.text().as_str(), put.err.as_str()), ("1\n", "forelog: created a store in demo\n"));
+    place.says(&["get", "demo", "user:1"], "alice\n");
+    place.says(&["count", "demo"], "1\n");
+    assert_eq!(place.run(&["get", "demo", "user:2"]).code, 1);
+    place.ok(&["del", "demo", "user:1"]);
+    place.ok(&["del", "demo", "never there"]);
+    let gone = place.run(&["get", "demo", "user:1"]);
+    assert_eq!((gone.code, gone.text().as_str(), gone.err.as_str()), (1, "", ""));
+}
+
+#[test]
+fn arguments_are_literal_bytes_unless_escaped() {
+    let place = Place::with(&[(r"a\n", r"\x00"), ("-5", "-6")]);
+    place.ok(&["put", "demo", "--", "-x", "--force"]);
+    place.says(&["get", "demo", "--", "-x"], "--force\n");
+    place.says(&["get", "demo", r"a\n", "-f", "raw"], r"\x00");
+    place.ok(&["put", "demo", "--escaped", r"a\n", r"\x00\xff"]);
+    assert_eq!(place.ok(&["get", "demo", "a\n", "-f", "raw"]).out, b"\0\xff");
+    assert_eq!(place.run(&["get", "demo", "--escaped", r"\q"]).code, 2);
+    place.says(&["count", "demo"], "4\n");
+}
+
+#[test]
+fn a_value_from_a_file_or_from_standard_input() {
+    let place = Place::with(&[]);
+    let value: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    std::fs::write(place.path("value"), &value).unwrap();
+    place.ok(&["put", "demo", "file", "--value-file", "value"]);
+    assert_eq!(place.run_with(&["put", "demo", "stdin", "--value-file", "-"], &value).code, 0);
+    for key in ["file", "stdin"] {
+        assert_eq!(place.ok(&["get", "demo", key, "-f", "raw"]).out, value);
+    }
+    assert_eq!(place.run(&["put", "demo", "k"]).code, 2);
+    assert_eq!(place.run(&["put", "demo", "k", "v", "--value-file", "value"]).code, 2);
+    place.fails(&["put", "demo", "k", "--value-file", "nosuch"], 5, "io");
+}
+
+#[test]
+fn scans() {
+    let place = Place::with(&[("b", "2"), ("a", "1"), ("c", "3"), ("ca", "4"), ("d", "5")]);
+    let scan = |options: &[&str], expected: &str| {
+        let args = [&["scan", "demo", "--keys-only"], options].concat();
+        assert_eq!(place.ok(&args).text().replace('\n', ""), expected, "{options:?}");
+    };
+    place.says(&["scan", "demo", "--limit", "2"], "a\t1\nb\t2\n");
+    scan(&[], "abccad");
+    scan(&["--from", "b", "--to", "d"], "bcca");
+    scan(&["--from", "d", "--to", "b"], "");
+    scan(&["--prefix", "c"], "cca");
+    scan(&["--prefix", "c", "--from", "ca"], "ca");
+    scan(&["--reverse", "--limit", "2"], "dca");
+    scan(&["--limit", "0"], "");
+    place.says(&["count", "demo", "--prefix", "c"], "2\n");
+}
+
+#[test]
+fn keyspaces() {
+    let place = Place::with(&[("k", "default")]);
+    place.ok(&["put", "demo", "k", "users", "--keyspace", "users"]);
+    place.says(&["get", "demo", "k"], "default\n");
+    place.says(&["get", "demo", "k", "--keyspace", "users"], "users\n");
+    place.says(&["keyspaces", "demo"], "default\nusers\n");
+    place.says(&["count", "demo", "--keyspace", "users"], "1\n");
+    place.says(
+        &["scan", "demo", "--keyspace", "users", "-f", "json"],
+        "{\"key\":\"k\",\"value\":\"users\",\"keyspace\":\"users\"}\n",
+    );
+    place.says(&["scan", "demo", "-f", "json"], "{\"key\":\"k\",\"value\":\"default\"}\n");
+    for command in ["get", "del"] {
+        place.fails(&[command, "demo", "k", "--keyspace", "nosuch"], 2, "usage");
+    }
+    place.says(&["keyspaces", "demo"], "default\nusers\n");
+}
+
+#[test]
+fn create_keeps_its_options() {
+    let place = Place::new();
+    place.ok(&["create", "demo", "--segment-bytes", "8192", "--checksum", "xxh3"]);
+    place.ok(&["put", "demo", "a", "1"]);
+    let info = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
+    assert_eq!((&info["segment_bytes"], &info["checksum"]), (&8192.into(), &"xxh3".into()));
+    place.fails(&["create", "demo"], 2, "usage");
+    place.fails(&["create", "other", "--segment-bytes", "1"], 2, "usage");
+    place.fails(&["create", "other", "--checksum", "none"], 2, "usage");
+    assert!(!place.path("other").exists());
+}
+
+#[test]
+fn every_durability_is_taken() {
+    let place = Place::new();
+    for durability in ["sync", "interval:5ms", "buffered"] {
+        place.ok(&["put", "demo", durability, "1", "--durability", durability]);
+    }
+    place.says(&["count", "demo"], "3\n");
+    place.fails(&["put", "demo", "k", "v", "--durability", "never"], 2, "usage");
+}
