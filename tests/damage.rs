@@ -375,7 +375,7 @@ fn every_file_deleted_copied_and_swapped() {
                 });
             }
             check(&format!("{path} kept as another's"), &|disk| {
-                disk.write_file(format!("{path}.bak"), bytes)
+                disk.write_file(format!("{path}.bak"), bytes);
             });
         }
     }
