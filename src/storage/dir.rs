@@ -43,40 +43,47 @@ impl Dir {
         Dir::new(self.storage.clone(), self.path.join(name))
     }
 
-    /// Makes the directory and its missing ancestors, each with its name durable. Where it exists, only its name is
+    /// Makes the directory and its missing ancestors, each with its name durable. Where it exists, only its own name is
     /// made durable: the process that made it may have died before its sync.
+    ///
+    /// ORDER: what is above a directory is durable before the directory is made. So a directory that exists stands for
+    /// its ancestors, however many processes have died on the way, and later openings need not look at them.
     pub(crate) fn create_durably(&self) -> Result<()> {
-        match self.storage.create_dir(&self.path) {
-            Ok(()) => self.sync_ancestors(),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.sync_parent(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-                    return Err(Error::io("create directory", &self.path, error));
-                };
-                Dir::new(self.storage.clone(), parent).create_durably()?;
-                self.storage
-                    .create_dir(&self.path)
-                    .map_err(|error| Error::io("create directory", &self.path, error))?;
-                self.sync_parent()
+        if !self.exists() {
+            if let Some(parent) = self.path.parent() {
+                Dir::new(self.storage.clone(), parent).create_path()?;
             }
-            Err(error) => Err(Error::io("create directory", &self.path, error)),
+            self.create_missing()?;
+        }
+        self.sync_parent()
+    }
+
+    /// The same, and makes the names of all its ancestors durable too.
+    fn create_path(&self) -> Result<()> {
+        let Some(parent) = self.path.parent() else { return Ok(()) };
+        Dir::new(self.storage.clone(), parent).create_path()?;
+        if !self.exists() {
+            self.create_missing()?;
+        }
+        match self.sync_parent() {
+            // An ancestor that may not be read is none that a process like this one has made.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            result => result,
         }
     }
 
-    /// Makes the names of the directory and of all its ancestors durable: the process that made some of them may
-    /// have died before their sync, and a file is as lost as the directory it is in. An ancestor that may not be
-    /// read is none that a process like this one has made.
-    fn sync_ancestors(&self) -> Result<()> {
-        self.sync_parent()?;
-        for ancestor in self.path.ancestors().skip(2) {
-            match self.storage.sync_dir(ancestor) {
-                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
-                    return Err(Error::io("sync directory", ancestor, error));
-                }
-                _ => {}
+    /// True if there is anything of this name, be it a file or a directory that may not be read.
+    fn exists(&self) -> bool {
+        !matches!(self.storage.list(&self.path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn create_missing(&self) -> Result<()> {
+        match self.storage.create_dir(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::io("create directory", &self.path, error))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes the directory's own name durable.

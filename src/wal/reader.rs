@@ -1,8 +1,11 @@
 //! Reading a log: beside its own writer, one segment by itself, or from outside.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::log::Log;
 use super::plan::{Given, Plan};
@@ -277,8 +280,12 @@ impl Iterator for LogReader {
     }
 }
 
-/// How often a changing directory is looked at before what was seen is taken for the truth.
-const MAX_LOOKS: usize = 100;
+/// How often a changing directory is looked at before that is given up.
+const MAX_LOOKS: u32 = 100;
+
+/// After so many looks the pauses between them begin, and grow by one.
+const LOOKS_PER_PAUSE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Looks at a log that a writer may be changing: `look` is told whether there is one.
 ///
@@ -290,9 +297,17 @@ pub(crate) fn look_again<T>(dir: &Dir, mut look: impl FnMut(bool) -> Result<T>) 
         let before = (is_live(dir)?, dir.list()?);
         let result = look(before.0);
         looks += 1;
-        if result.is_ok() || looks == MAX_LOOKS || before == (is_live(dir)?, dir.list()?) {
+        if result.is_ok() || before == (is_live(dir)?, dir.list()?) {
             return result;
         }
+        if looks == MAX_LOOKS {
+            // What was seen last may be true or not, so it is not what is said.
+            let reason = "a writer changes the log faster than it can be read; try again";
+            let source = io::Error::new(io::ErrorKind::WouldBlock, reason);
+            return Err(Error::io("read", dir.path(), source));
+        }
+        // A writer that removes many segments changes the directory faster than it can be looked at: give it time.
+        thread::sleep(PAUSE * (looks / LOOKS_PER_PAUSE));
     }
 }
 
@@ -301,7 +316,7 @@ pub(crate) fn is_live(dir: &Dir) -> Result<bool> {
     match dir.lock(names::LOCK, false) {
         Ok(_) => Ok(false),
         Err(Error::Locked { .. }) => Ok(true),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
 }

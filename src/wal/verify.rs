@@ -105,7 +105,10 @@ pub(crate) fn verify(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<L
         }
         Ok(found)
     });
-    damage.map_or(result, Ok)
+    match (result, damage) {
+        (Err(Error::Closed), Some(damage)) => Ok(damage),
+        (result, _) => result,
+    }
 }
 
 fn look(

@@ -10,50 +10,50 @@ use forelog::wal::{LogReader, Record, Wal};
 use forelog::{Lsn, Options, WalOptions};
 
 /// Where the log or the store of a test is.
-pub const DIR: &str = "data";
+pub(crate) const DIR: &str = "data";
 
 /// The smallest segments, so that little is needed to fill one.
-pub const SEGMENT_BYTES: u64 = 8192;
+pub(crate) const SEGMENT_BYTES: u64 = 8192;
 
 /// A log without a background thread.
-pub fn log_on(disk: &(impl Storage + Clone)) -> WalOptions {
+pub(crate) fn log_on(disk: &(impl Storage + Clone)) -> WalOptions {
     WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES).idle_mark(None)
 }
 
 /// A store without a background thread.
-pub fn store_on(disk: &(impl Storage + Clone)) -> Options {
+pub(crate) fn store_on(disk: &(impl Storage + Clone)) -> Options {
     Options::new().storage(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES).idle_mark(None)
 }
 
 /// All that an open log holds, marks included.
-pub fn records_of(wal: &Wal) -> Vec<Record> {
+pub(crate) fn records_of(wal: &Wal) -> Vec<Record> {
     wal.read_from(wal.oldest_lsn()).unwrap().map(Result::unwrap).collect()
 }
 
 /// The payloads with their LSNs, without marks.
-pub fn data(records: &[Record]) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn data(records: &[Record]) -> Vec<(u64, Vec<u8>)> {
     let data = records.iter().filter(|record| record.kind == RecordKind::Data);
     data.map(|record| (record.lsn.get(), record.payload.clone())).collect()
 }
 
 /// The payloads of a log that nobody has open.
-pub fn data_of_closed(disk: &SimDisk) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn data_of_closed(disk: &SimDisk) -> Vec<(u64, Vec<u8>)> {
     let reader = LogReader::open_on(Arc::new(disk.clone()), DIR).unwrap();
     data(&reader.map(Result::unwrap).collect::<Vec<_>>())
 }
 
 /// A payload that tells where it comes from when it turns up in a dump.
-pub fn payload(number: u64, len: usize) -> Vec<u8> {
+pub(crate) fn payload(number: u64, len: usize) -> Vec<u8> {
     format!("<{number}>").bytes().cycle().take(len).collect()
 }
 
 /// The path of a segment.
-pub fn segment(base: u64) -> String {
+pub(crate) fn segment(base: u64) -> String {
     format!("{DIR}/{}", forelog::format::names::segment(Lsn::new(base)))
 }
 
 /// The paths of all segments, in order.
-pub fn segments(disk: &SimDisk) -> Vec<String> {
+pub(crate) fn segments(disk: &SimDisk) -> Vec<String> {
     let files = disk.files().into_iter().map(|path| path.to_string_lossy().into_owned());
     files.filter(|path| path.ends_with(".wal") && !path.contains("/lost/")).collect()
 }

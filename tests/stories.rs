@@ -1,0 +1,507 @@
+//! Bugs that were here, or are known from other logs: each test tells one, and shows that it cannot happen (again).
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use forelog::format::record::RecordKind;
+use forelog::format::segment::SegmentHeader;
+use forelog::storage::{Access, Fault, FaultKind, File, LockGuard, OperationKind, Outcome, SimDisk, Storage};
+use forelog::wal::Wal;
+use forelog::{Db, Durability, Error, Lsn, care};
+use parking_lot::Mutex;
+
+use support::{DIR, data, log_on, payload, records_of, segment, segments, store_on};
+
+fn open(disk: &SimDisk) -> Wal {
+    log_on(disk).open(DIR).unwrap()
+}
+
+fn append(wal: &Wal, numbers: std::ops::RangeInclusive<u64>, len: usize) {
+    numbers.for_each(|number| _ = wal.append(&payload(number, len)).unwrap());
+}
+
+// ---------------------------------------------------------------------------------------------- of other logs
+
+/// fjall#308: a batch was written half, its writer got an error, and later batches were acknowledged behind the
+/// partial frame, where nobody ever found them.
+#[test]
+fn nothing_is_acknowledged_behind_a_partial_record() {
+    for bytes in [0, 1, 47, 48, 60, 147] {
+        let disk = SimDisk::new(1);
+        let wal = open(&disk);
+        append(&wal, 1..=3, 100);
+        disk.fail(Fault::new(FaultKind::PartialWriteThenEio(bytes)).on(OperationKind::Write));
+        assert!(matches!(wal.append(&payload(4, 100)), Err(Error::Poisoned { .. })));
+        for _ in 0..3 {
+            assert!(matches!(wal.append(b"behind it"), Err(Error::Poisoned { .. })));
+        }
+        drop(wal);
+        let wal = open(&disk.kill());
+        assert_eq!(data(&records_of(&wal)).len(), 3, "{bytes} bytes of the fourth were written");
+        assert_eq!(wal.append(b"again").unwrap(), Lsn::new(4));
+    }
+}
+
+/// pebble#1212: a crash inside `open`, after the new log file was made, left the old torn one "not the last", so it
+/// was judged like a finished one and the store never opened again. Here the power goes at each operation of opening.
+#[test]
+fn a_crash_while_a_torn_log_is_opened_opens_again() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=3, 100);
+    wal.append_with(&[&payload(4, 2000)], Durability::Buffered).unwrap();
+    let torn = disk.crash_point_now().apply(&Outcome::Prefix(2));
+    torn.record();
+    let wal = open(&torn);
+    assert_eq!((wal.last_lsn().get(), wal.report().torn.is_some()), (3, true));
+    drop(wal);
+    let mut images = 0;
+    for point in torn.take_crash_points() {
+        for outcome in [Outcome::None, Outcome::All] {
+            let wal = open(&point.apply(&outcome));
+            assert_eq!(data(&records_of(&wal)).len(), 3, "{point}, {outcome:?}");
+            images += 1;
+        }
+    }
+    println!("{images} images");
+}
+
+/// redb#1290: recovery gave a torn slot a valid checksum, and a second crash rolled a durable commit back. Here what
+/// recovery writes again is durable before the log says that it is open, and the power goes at once.
+#[test]
+fn what_an_opening_has_shown_survives_the_next_crash() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=3, 100);
+    // Written, never synced, and then the sync fails and leaves them in the cache alone.
+    wal.append_with(&[&payload(4, 100)], Durability::Buffered).unwrap();
+    disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync));
+    assert!(wal.sync().is_err());
+    drop(wal);
+    let disk = disk.kill();
+    let wal = open(&disk);
+    assert_eq!((wal.last_lsn().get(), wal.report().rewritten), (4, 1));
+    let wal = open(&disk.power_cut(&Outcome::None));
+    assert_eq!(data(&records_of(&wal)).len(), 4);
+}
+
+/// rocksdb#12489: a newer log was synced before an older one, and recovery read past the hole. Here the segment
+/// before is synced before the next one exists, whatever was asked for.
+#[test]
+fn a_newer_segment_is_never_durable_before_an_older_one() {
+    let disk = SimDisk::new(1);
+    disk.record();
+    let wal = open(&disk);
+    for number in 1..=30 {
+        wal.append_with(&[&payload(number, 900)], Durability::Buffered).unwrap();
+    }
+    let mut images = 0;
+    for point in disk.take_crash_points() {
+        for outcome in point.outcomes(&forelog::storage::OutcomeLimits::default(), 1).take(40) {
+            let image = point.apply(&outcome);
+            let bases: Vec<u64> =
+                segments(&image).iter().map(|path| header(&image, path).base.get()).collect();
+            let wal = open(&image);
+            let last = wal.last_lsn().get();
+            let complete = bases.last().is_none_or(|base| last + 1 >= *base);
+            assert!(complete, "{point}, {outcome:?}: {bases:?} and the log ends at {last}");
+            images += 1;
+        }
+    }
+    println!("{images} images");
+}
+
+/// raft-engine: a missing file in the middle silently dropped all older ones. Here it is named.
+#[test]
+fn a_missing_segment_is_named() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=12, 900); // four to a segment: 1, 5, 9
+    drop(wal);
+    for (gone, lsn) in [(5, 5), (9, 9)] {
+        let disk = disk.fork();
+        assert!(disk.remove_file(segment(gone)));
+        match log_on(&disk).open(DIR) {
+            Err(Error::MissingSegment { lsn: missing, .. }) => assert_eq!(missing, Lsn::new(lsn)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// go-wal: an LSN began again at 0 when the newest segment was empty, and `segment-10` came before `segment-2`.
+#[test]
+fn lsns_go_on_behind_an_empty_segment_and_names_sort_as_numbers() {
+    let mut disk = SimDisk::new(1);
+    for expected in 1..=24 {
+        let wal = open(&disk);
+        assert_eq!(wal.last_lsn().get(), expected - 1, "the last segment is empty");
+        assert_eq!(wal.append(b"one").unwrap().get(), expected);
+        assert!(records_of(&wal).iter().map(|record| record.lsn.get()).eq(1..=expected));
+        wal.rotate().unwrap();
+        disk = disk.kill();
+    }
+}
+
+/// A file of another release must be told from a damaged one, and nothing may be touched, not even what is left of
+/// an unfinished segment.
+#[test]
+fn another_format_version_is_refused_and_not_a_byte_written() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=6, 900);
+    drop(wal);
+    disk.write_file(format!("{DIR}/spare.tmp"), b"unfinished");
+    for base in [1, 5] {
+        let disk = disk.fork();
+        let mut bytes = disk.read_file(segment(base)).unwrap();
+        bytes[8] = 9;
+        let crc = crc32(&bytes[..4092]).to_le_bytes();
+        bytes[4092..4096].copy_from_slice(&crc);
+        disk.write_file(segment(base), &bytes);
+        let before = disk.fingerprint();
+        let refused = log_on(&disk).open(DIR);
+        assert!(matches!(&refused, Err(Error::UnsupportedFormat { found: 9, .. })), "{refused:?}");
+        assert_eq!((disk.fingerprint(), disk.unsynced_changes()), (before, 0));
+    }
+}
+
+/// CRC-32 bit by bit, so that a header can be changed without the code under test.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+fn header(disk: &SimDisk, path: &str) -> SegmentHeader {
+    SegmentHeader::decode(&disk.read_file(path).unwrap()).unwrap()
+}
+
+// ---------------------------------------------------------------------------------------------- of this one
+
+/// A process died between making an ancestor of the directory and syncing it. The next one found it there, and a
+/// power cut took ancestor, directory and acknowledged writes together.
+#[test]
+fn an_ancestor_made_by_a_dead_process_is_durable_before_the_first_acknowledgement() {
+    for dead in 1..30 {
+        for second in 1..30 {
+            let disk = SimDisk::new(1);
+            let mut next = disk.clone();
+            for operations in [dead, second] {
+                next.fail(Fault::new(FaultKind::Eio).at(operations).forever());
+                drop(log_on(&next).open("a/b/log"));
+                next.clear_faults();
+                next = next.kill();
+            }
+            let wal = log_on(&next).open("a/b/log").unwrap();
+            let lsn = wal.append(b"acknowledged").unwrap();
+            let wal = log_on(&next.power_cut(&Outcome::None)).open("a/b/log").unwrap();
+            assert!(wal.last_lsn() >= lsn, "killed after {dead} operations, then after {second}");
+        }
+    }
+}
+
+/// `read_from` went on in the old segment after a cut, and gave out what had been removed.
+#[test]
+fn a_reader_does_not_go_on_in_what_was_cut_off() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=3, 100);
+    let mut before = wal.read_from(Lsn::new(1)).unwrap();
+    assert_eq!(before.next().unwrap().unwrap().payload, payload(1, 100));
+    wal.cut_after(Lsn::new(1)).unwrap();
+    wal.append(b"new two").unwrap();
+    for mut reader in [before, wal.read_from(Lsn::new(2)).unwrap()] {
+        assert_eq!(reader.next().unwrap().unwrap().payload, b"new two");
+        assert!(reader.next().is_none());
+    }
+    assert_eq!(data(&records_of(&wal)), [(1, payload(1, 100)), (2, b"new two".to_vec())]);
+}
+
+/// A cut left `5.wal` on the disk, out of the log. Later the log was torn at LSN 5: the successor got that very name,
+/// and was then removed as what the cut had left, with all that was acknowledged since.
+#[test]
+fn a_successor_is_not_taken_for_what_a_cut_left() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=6, 900);
+    let stale = disk.read_file(segment(5)).unwrap();
+    wal.cut_after(Lsn::new(2)).unwrap();
+    append(&wal, 3..=4, 100);
+    wal.append_with(&[b"unproven"], Durability::Buffered).unwrap();
+    wal.append_with(&[b"torn"], Durability::Buffered).unwrap();
+    let disk = disk.kill();
+    let mut bytes = disk.read_file(segment(3)).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"torn").unwrap();
+    bytes[at] ^= 1;
+    disk.write_file(segment(3), &bytes);
+    disk.write_file(segment(5), &stale); // its removal did not survive
+    let wal = open(&disk);
+    assert_eq!((wal.last_lsn().get(), wal.report().rewritten), (5, 1));
+    assert_eq!(wal.append(b"acknowledged").unwrap().get(), 6);
+    let wal = open(&disk.power_cut(&Outcome::None));
+    assert_eq!(data(&records_of(&wal))[4..], [(5, b"unproven".to_vec()), (6, b"acknowledged".to_vec())]);
+}
+
+/// An empty segment that is too short for the next record is replaced by a longer one of the same name. It was also
+/// put on the list of finished ones: `remove_before` then deleted the file that was being written.
+#[test]
+fn an_empty_segment_gives_way_to_a_longer_one() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=3, 900);
+    wal.rotate().unwrap();
+    let disk = disk.kill();
+    let wal = log_on(&disk).segment_bytes(1 << 20).open(DIR).unwrap();
+    wal.append(&payload(4, 100_000)).unwrap();
+    assert_eq!(wal.segments().len(), 2);
+    assert_eq!(wal.remove_before(Lsn::new(1000)).unwrap(), 1);
+    assert_eq!(data(&records_of(&wal)), [(4, payload(4, 100_000))]);
+    let wal = open(&disk.power_cut(&Outcome::None));
+    assert_eq!(data(&records_of(&wal)), [(4, payload(4, 100_000))]);
+}
+
+/// The last segment was deleted, and what was left looked like a log that ends there: behind a torn segment, behind
+/// one that a cut had shortened, and where a crash had come between the last one's name and the seal before it.
+#[test]
+fn the_last_segment_is_missed_whatever_stands_before_it() {
+    let torn = SimDisk::new(1);
+    let wal = open(&torn);
+    append(&wal, 1..=2, 100);
+    wal.append_with(&[&payload(3, 100)], Durability::Buffered).unwrap();
+    let torn = torn.kill();
+    let mut bytes = torn.read_file(segment(1)).unwrap();
+    bytes[4096 + 2 * 152 + 60] ^= 1;
+    torn.write_file(segment(1), &bytes);
+
+    let cut = SimDisk::new(1);
+    let wal = open(&cut);
+    append(&wal, 1..=4, 100);
+    wal.cut_after(Lsn::new(2)).unwrap();
+    drop(wal);
+
+    let crashed = SimDisk::new(1);
+    let wal = open(&crashed);
+    append(&wal, 1..=2, 100);
+    crashed.fail(Fault::new(FaultKind::Eio).on(OperationKind::Write).at(2)); // the header is the first
+    assert!(wal.rotate().is_err());
+    drop(wal);
+
+    for (case, disk) in [("torn", torn), ("cut", cut), ("crashed", crashed)] {
+        let wal = open(&disk);
+        append(&wal, 10..=12, 100);
+        drop(wal);
+        let last = segments(&disk).pop().unwrap();
+        disk.remove_file(&last);
+        let before = disk.fingerprint();
+        let result = log_on(&disk).open(DIR);
+        assert!(matches!(result, Err(Error::MissingSegment { .. })), "{case}: {result:?}");
+        assert_eq!(disk.fingerprint(), before, "{case}");
+    }
+}
+
+/// The first manifest could not be written (a full disk, say), and the log that had just been made was closed in good
+/// order, with a close mark. From then on the directory was refused as a log without its manifest.
+#[test]
+fn a_store_whose_creation_failed_can_still_be_created() {
+    for kind in [FaultKind::Enospc, FaultKind::Eio] {
+        for operation in 1.. {
+            let disk = SimDisk::new(1);
+            disk.fail(Fault::new(kind).at(operation));
+            let result = store_on(&disk).open(DIR);
+            if disk.faults_hit() == 0 {
+                break;
+            }
+            drop(result);
+            disk.clear_faults();
+            let db =
+                store_on(&disk).open(DIR).unwrap_or_else(|error| panic!("operation {operation}: {error}"));
+            db.put("k", "v").unwrap();
+        }
+    }
+}
+
+/// Between the close mark and the flag that says closed, another thread could append, and what it wrote with an
+/// interval was synced by nobody.
+#[test]
+fn nothing_comes_behind_the_close_mark() {
+    for _ in 0..200 {
+        let disk = SimDisk::new(1);
+        let wal = open(&disk);
+        let written = thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let interval = Durability::Interval(Duration::from_secs(3600));
+                (0..).take_while(|_| wal.append_with(&[b"x"], interval).is_ok()).count()
+            });
+            while wal.last_lsn().get() < 3 {
+                thread::yield_now();
+            }
+            wal.close().unwrap();
+            writer.join().unwrap()
+        });
+        drop(wal);
+        let wal = open(&disk.power_cut(&Outcome::None));
+        let records = records_of(&wal);
+        assert_eq!(records.len(), written + 1);
+        assert_eq!(records.last().unwrap().kind, RecordKind::CloseMark);
+    }
+}
+
+/// Opening a store made a LOCK in a directory that it then refused, and removed whatever ended in `.tmp`.
+#[test]
+fn a_directory_of_somebody_else_is_not_touched() {
+    for file in ["holiday.jpg", "film.tmp", "notes.wal", "lost"] {
+        let disk = SimDisk::new(1);
+        disk.write_file(format!("{DIR}/{file}"), b"mine");
+        assert!(matches!(log_on(&disk).open(DIR), Err(Error::NotAStore { .. })), "{file}");
+        assert!(matches!(store_on(&disk).open(DIR), Err(Error::NotAStore { .. })), "{file}");
+        assert_eq!(disk.files(), [Path::new(DIR).join(file)]);
+    }
+}
+
+/// Whoever asks whether a writer is there holds the lock for a moment. A writer that came just then was told that the
+/// store is open elsewhere.
+#[test]
+fn asking_whether_a_writer_is_there_keeps_none_out() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Db::open(dir.path()).unwrap());
+    let done = AtomicBool::new(false);
+    let opened = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                care::verify(dir.path()).unwrap();
+            }
+        });
+        let opened = (0..30).map(|_| Db::open(dir.path()).map(drop)).collect::<Result<Vec<()>, _>>();
+        done.store(true, Ordering::Relaxed);
+        opened
+    });
+    opened.unwrap();
+}
+
+/// A writer found the log healthy, then waited for the sync gate to rotate. Whoever held the gate was failing; the
+/// writer synced a second time, was told that all is well, and the lost records were called durable.
+#[test]
+fn a_rotation_behind_a_failed_sync_does_not_sync_again() {
+    for rotate in [true, false] {
+        let (slow, arrived, go_on) = SlowDisk::new();
+        let disk = slow.disk.clone();
+        let wal = log_on(&slow).open(DIR).unwrap();
+        wal.append(b"one").unwrap();
+        thread::scope(|scope| {
+            slow.gate.lock().armed = true;
+            let failing = scope.spawn(|| wal.append(b"lost"));
+            arrived.recv().unwrap();
+            // The first sync is under way and will fail. Now somebody needs the gate for a new segment or a cut.
+            let second = scope.spawn(|| match rotate {
+                true => wal.append_with(&[&payload(2, 4000)], Durability::Buffered).map(drop),
+                false => wal.cut_after(Lsn::new(1)),
+            });
+            thread::sleep(Duration::from_millis(30));
+            disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync));
+            go_on.send(()).unwrap();
+            assert!(matches!(failing.join().unwrap(), Err(Error::Poisoned { .. })));
+            assert!(matches!(second.join().unwrap(), Err(Error::Poisoned { .. })), "rotate: {rotate}");
+        });
+        assert_eq!(wal.durable_lsn(), Lsn::new(1), "rotate: {rotate}");
+        assert!(wal.wait_durable(Lsn::new(2)).is_err());
+    }
+}
+
+/// A simulated disk whose file syncs wait, once armed: one message when a sync arrives, one to let it go on.
+#[derive(Clone, Debug)]
+struct SlowDisk {
+    disk: SimDisk,
+    gate: Arc<Mutex<Gate>>,
+}
+
+#[derive(Debug)]
+struct Gate {
+    armed: bool,
+    arrived: Sender<()>,
+    go_on: Receiver<()>,
+}
+
+impl SlowDisk {
+    fn new() -> (SlowDisk, Receiver<()>, Sender<()>) {
+        let (arrived, has_arrived) = channel();
+        let (let_go, go_on) = channel();
+        let gate = Arc::new(Mutex::new(Gate { armed: false, arrived, go_on }));
+        (SlowDisk { disk: SimDisk::new(1), gate }, has_arrived, let_go)
+    }
+}
+
+impl Storage for SlowDisk {
+    fn create(&self, path: &Path) -> std::io::Result<Arc<dyn File>> {
+        Ok(Arc::new(SlowFile { file: self.disk.create(path)?, gate: self.gate.clone() }))
+    }
+    fn open(&self, path: &Path, access: Access) -> std::io::Result<Arc<dyn File>> {
+        self.disk.open(path, access)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn create_dir(&self, path: &Path) -> std::io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> std::io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path, exclusive: bool) -> std::io::Result<Box<dyn LockGuard>> {
+        self.disk.lock(path, exclusive)
+    }
+    fn now_us(&self) -> u64 {
+        self.disk.now_us()
+    }
+    fn random_u64(&self) -> u64 {
+        self.disk.random_u64()
+    }
+}
+
+#[derive(Debug)]
+struct SlowFile {
+    file: Arc<dyn File>,
+    gate: Arc<Mutex<Gate>>,
+}
+
+impl File for SlowFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, bytes: u64) -> std::io::Result<()> {
+        self.file.set_len(bytes)
+    }
+    fn allocate(&self, bytes: u64) -> std::io::Result<()> {
+        self.file.allocate(bytes)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        let mut gate = self.gate.lock();
+        if std::mem::take(&mut gate.armed) {
+            gate.arrived.send(()).unwrap();
+            gate.go_on.recv().unwrap();
+        }
+        self.file.sync_data()
+    }
+    fn sync_all(&self) -> std::io::Result<()> {
+        self.file.sync_all()
+    }
+}
