@@ -34,7 +34,7 @@ const MAX_KEPT_BUFFER: usize = 1 << 20;
 const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;
 
 impl Tail {
-    /// The end that opening has made ready, and the segments before it.
+    /// The end that opening has made ready.
     pub(super) fn new(ready: Ready) -> Tail {
         Tail {
             segment: ready.segment,
