@@ -1,4 +1,5 @@
-//! Bugs that were found once, each told by the test that would find it again.
+//! Bugs of the store that were found once, each told by the test that would find it again. Those of the log are in
+//! `stories.rs`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,30 +12,6 @@ use forelog::{Error, Lsn, Options, WalOptions};
 fn open_log(disk: &SimDisk, segment_bytes: u64) -> Wal {
     let options = WalOptions::new().storage(Arc::new(disk.clone())).idle_mark(None);
     options.segment_bytes(segment_bytes).open("/log").unwrap()
-}
-
-fn payloads(wal: &Wal, from: u64) -> Vec<String> {
-    let records = wal.read_from(Lsn::new(from)).unwrap();
-    records.map(|record| String::from_utf8(record.unwrap().payload).unwrap()).collect()
-}
-
-/// A reader that began before the cut's place went on in the old file, past what its successor had cut off, and gave
-/// out removed records: `read_from(1)` said "old" where `read_from(2)` said "new".
-#[test]
-fn reading_across_a_cut_gives_what_is_in_the_log() {
-    let disk = SimDisk::new(1);
-    let wal = open_log(&disk, 8192);
-    wal.append(b"1").unwrap();
-    wal.append(b"old").unwrap();
-    let mut running = wal.read_from(Lsn::new(1)).unwrap();
-    assert_eq!(running.next().unwrap().unwrap().payload, b"1");
-    wal.cut_after(Lsn::new(1)).unwrap();
-    wal.append(b"new").unwrap();
-    assert_eq!(payloads(&wal, 1), ["1", "new"]);
-    assert_eq!(running.next().unwrap().unwrap().payload, b"new", "a reader that was already in the old file");
-    wal.close().unwrap();
-    let wal = open_log(&disk, 8192);
-    assert_eq!(payloads(&wal, 1)[..2], ["1", "new"]);
 }
 
 /// The segment that a cut makes took its time from the clock alone: with the clock set back, the log's time ran
@@ -51,27 +28,6 @@ fn time_never_runs_backwards_across_a_cut() {
     wal.append(b"3").unwrap();
     let times: Vec<u64> = wal.read_from(Lsn::new(1)).unwrap().map(|record| record.unwrap().time_us).collect();
     assert!(times.is_sorted(), "{times:?}");
-}
-
-/// A segment without a record was followed by one of the same base, so of the same name, when a record came that was
-/// too long for it: the log then listed both, and sealed a file that was gone.
-#[test]
-fn a_segment_without_a_record_is_replaced_by_a_longer_one() {
-    let disk = SimDisk::new(1);
-    drop(open_log(&disk, 8192));
-    let wal = open_log(&disk, 8192);
-    wal.rotate().unwrap();
-    let base = wal.segments().last().unwrap().base_lsn;
-    let disk = disk.kill();
-    drop(wal);
-    let wal = open_log(&disk, 1 << 20);
-    let lsn = wal.append(&[7; 100_000]).unwrap();
-    assert_eq!(lsn, base);
-    assert_eq!(wal.segments().iter().filter(|segment| segment.base_lsn == base).count(), 1);
-    wal.append(b"next").unwrap();
-    wal.close().unwrap();
-    let wal = open_log(&disk, 1 << 20);
-    assert_eq!(wal.read_from(lsn).unwrap().next().unwrap().unwrap().payload.len(), 100_000);
 }
 
 /// A path that is a file, or options that cannot work, left a lock file or a directory behind.

@@ -18,11 +18,11 @@ use super::build::{Builder, write_seal};
 use super::open::{Ready, new_header};
 use super::poison::Poison;
 use super::replay::{SegmentState, SegmentSummary};
-use super::segment_reader::{Position, Segment};
+use super::tail::Tail;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::StoreId;
-use crate::format::record::{RECORD_ALIGNMENT, RecordHeader, RecordKind, stored_bytes};
+use crate::format::record::{RecordKind, stored_bytes};
 use crate::format::segment::{SegmentHeader, max_payload_bytes};
 use crate::lsn::Lsn;
 use crate::options::WalOptions;
@@ -56,43 +56,22 @@ pub(super) struct Log {
     lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
-/// The end of the log, where the next record goes.
-#[derive(Debug)]
-pub(super) struct Tail {
-    pub(super) segment: Segment,
-    pub(super) position: Position,
-    /// The time of the last record: the log's time never runs backwards.
-    pub(super) time_us: u64,
-    last_kind: Option<RecordKind>,
-    appended_since_open: bool,
-    closed: bool,
-    /// Encoded records of the group that is being written. Kept to spare allocations.
-    buffer: Vec<u8>,
-}
-
 impl Log {
-    pub(super) fn new(dir: Dir, options: WalOptions, ready: Ready, lock: Box<dyn LockGuard>) -> Log {
+    pub(super) fn new(dir: Dir, options: WalOptions, mut ready: Ready, lock: Box<dyn LockGuard>) -> Log {
+        let closed = std::mem::take(&mut ready.closed);
         let last = ready.position.lsn.previous().get();
         Log {
             dir,
             options,
             store_id: ready.store_id,
             gate: Mutex::new(ready.segment.file.clone()),
-            tail: Mutex::new(Tail {
-                segment: ready.segment,
-                position: ready.position,
-                time_us: ready.time_us,
-                last_kind: ready.last_kind,
-                appended_since_open: false,
-                closed: false,
-                buffer: Vec::new(),
-            }),
+            closed: RwLock::new(closed),
+            tail: Mutex::new(Tail::new(ready)),
             // Opening made everything durable that it read.
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
             poison: Poison::default(),
             cuts: AtomicU64::new(0),
-            closed: RwLock::new(ready.closed),
             lock: Mutex::new(Some(lock)),
         }
     }
@@ -160,14 +139,7 @@ impl Log {
     /// Writes records that fit into the segment.
     fn write_run(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<()> {
         let first = tail.position;
-        let durable = self.durable();
-        tail.buffer.clear();
-        for payload in payloads {
-            tail.encode(kind, durable, payload);
-        }
-        tail.segment.file.write_at(&tail.buffer, first.offset)?;
-        tail.appended_since_open = true;
-        tail.last_kind = Some(kind);
+        tail.write(kind, self.durable(), payloads)?;
         // ORDER: Release, see `written`.
         self.written.store(tail.position.lsn.previous().get(), Ordering::Release);
         let (mut lsn, mut offset) = (first.lsn, first.offset);
@@ -177,7 +149,6 @@ impl Log {
             self.options.events.tell(|| Event::Appended { lsn, kind, file, offset, bytes });
             (lsn, offset) = (lsn.next(), offset + bytes);
         }
-        tail.buffer.shrink_to(MAX_KEPT_BUFFER);
         Ok(())
     }
 
@@ -357,47 +328,3 @@ impl Log {
         self.poison.guard(result, &self.options.events)
     }
 }
-
-/// A group's buffer is kept up to this size.
-const MAX_KEPT_BUFFER: usize = 1 << 20;
-
-impl Tail {
-    /// How many of these payloads fit into the segment, in their order.
-    fn fitting(&self, payloads: &[&[u8]]) -> usize {
-        let mut end = self.position.offset;
-        let fits = |payload: &&&[u8]| {
-            end += stored_bytes(payload.len() as u64);
-            end <= self.segment.header.records_end()
-        };
-        payloads.iter().take_while(fits).count()
-    }
-
-    /// Adds a record to the group's buffer and moves the position behind it.
-    fn encode(&mut self, kind: RecordKind, durable_lsn: Lsn, payload: &[u8]) {
-        let SegmentHeader { salt, checksum, .. } = self.segment.header;
-        let header = RecordHeader {
-            payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            lsn: self.position.lsn,
-            durable_lsn,
-            time_us: self.time_us,
-            payload_checksum: checksum.of(payload),
-            kind,
-        };
-        self.buffer.extend_from_slice(&header.encode(salt, self.position.offset));
-        self.buffer.extend_from_slice(payload);
-        self.buffer.resize(self.buffer.len().next_multiple_of(ALIGNMENT), 0);
-        self.position = Position {
-            offset: self.position.offset + header.stored_bytes(),
-            lsn: header.lsn.next(),
-            digest: self.position.digest.and(header.lsn, kind.tag(), header.payload_checksum),
-        };
-    }
-
-    pub(super) fn go_on_in(&mut self, segment: Segment, position: Position) {
-        self.segment = segment;
-        self.position = position;
-    }
-}
-
-#[allow(clippy::cast_possible_truncation)] // a constant: 8
-const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;

@@ -14,7 +14,7 @@
 //! Architecture invariant: the log knows neither the memtable nor the store. It carries bytes. What a manifest or a
 //! checkpoint proves about it is given to its opening.
 //!
-//! Where to read next, in this order: `log` (appending, the sync gate, rotation), `build` (how a segment gets its
+//! Where to read next, in this order: `log` (the sync gate, rotation), `tail` (appending), `build` (how a segment gets its
 //! name), `evidence` and `replay` (reading it back), `open` (after a crash), `cut`, `keeper`, `reader`, `verify`.
 
 mod build;
@@ -28,6 +28,7 @@ mod poison;
 mod reader;
 mod replay;
 mod segment_reader;
+mod tail;
 mod verify;
 
 use std::path::{Path, PathBuf};

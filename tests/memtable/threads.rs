@@ -14,7 +14,10 @@ use forelog::memtable::{Memtable, Tracker};
 use crate::support::{ALL, lsn};
 
 /// Long enough to fail when a rule is broken, short enough for every `cargo test`.
-const ROUND: Duration = Duration::from_millis(2000);
+fn round() -> Duration {
+    let seconds = std::env::var("FORELOG_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(2))
+}
 
 /// A clock, a table and a flag that ends the test, for scoped threads to share.
 struct Stage {
@@ -59,7 +62,7 @@ impl Stage {
                 });
             }
             let start = Instant::now();
-            while self.is_on() && start.elapsed() < ROUND {
+            while self.is_on() && start.elapsed() < round() {
                 thread::sleep(Duration::from_millis(10));
             }
             self.over.store(true, Ordering::Relaxed);

@@ -1,0 +1,100 @@
+//! The end of the log: where the next record goes, and how it gets there.
+//!
+//! A tail is guarded by a lock of the log and knows neither syncs nor rotation. What a crash leaves behind while it
+//! writes is a torn tail: nothing that was durable stands where it writes.
+
+use super::open::Ready;
+use super::segment_reader::{Position, Segment};
+use crate::error::Result;
+use crate::format::record::{RECORD_ALIGNMENT, RecordHeader, RecordKind, stored_bytes};
+use crate::format::segment::SegmentHeader;
+use crate::lsn::Lsn;
+
+/// The end of the log.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// The segment that is written.
+    pub(super) segment: Segment,
+    /// Behind its last record.
+    pub(super) position: Position,
+    /// The time of the last record: the log's time never runs backwards.
+    pub(super) time_us: u64,
+    /// What the last record is.
+    pub(super) last_kind: Option<RecordKind>,
+    pub(super) appended_since_open: bool,
+    pub(super) closed: bool,
+    /// Encoded records of the group that is being written. Kept to spare allocations.
+    buffer: Vec<u8>,
+}
+
+/// A group's buffer is kept up to this size, in bytes.
+const MAX_KEPT_BUFFER: usize = 1 << 20;
+
+#[allow(clippy::cast_possible_truncation)] // a constant: 8
+const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;
+
+impl Tail {
+    /// The end that opening has made ready.
+    pub(super) fn new(ready: Ready) -> Tail {
+        Tail {
+            segment: ready.segment,
+            position: ready.position,
+            time_us: ready.time_us,
+            last_kind: ready.last_kind,
+            appended_since_open: false,
+            closed: false,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// How many of these payloads fit into the segment, in their order.
+    pub(super) fn fitting(&self, payloads: &[&[u8]]) -> usize {
+        let mut end = self.position.offset;
+        let fits = |payload: &&&[u8]| {
+            end += stored_bytes(payload.len() as u64);
+            end <= self.segment.header.records_end()
+        };
+        payloads.iter().take_while(fits).count()
+    }
+
+    /// Writes records that fit into the segment, with one `write_at`; not synced. After an error the position is
+    /// wrong: the log is poisoned and never comes back here.
+    pub(super) fn write(&mut self, kind: RecordKind, durable_lsn: Lsn, payloads: &[&[u8]]) -> Result<()> {
+        let offset = self.position.offset;
+        for payload in payloads {
+            self.encode(kind, durable_lsn, payload);
+        }
+        self.segment.file.write_at(&self.buffer, offset)?;
+        self.buffer.clear();
+        self.buffer.shrink_to(MAX_KEPT_BUFFER);
+        self.appended_since_open = true;
+        self.last_kind = Some(kind);
+        Ok(())
+    }
+
+    /// Adds a record to the group's buffer and moves the position behind it.
+    fn encode(&mut self, kind: RecordKind, durable_lsn: Lsn, payload: &[u8]) {
+        let SegmentHeader { salt, checksum, .. } = self.segment.header;
+        let header = RecordHeader {
+            payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            lsn: self.position.lsn,
+            durable_lsn,
+            time_us: self.time_us,
+            payload_checksum: checksum.of(payload),
+            kind,
+        };
+        self.buffer.extend_from_slice(&header.encode(salt, self.position.offset));
+        self.buffer.extend_from_slice(payload);
+        self.buffer.resize(self.buffer.len().next_multiple_of(ALIGNMENT), 0);
+        self.position = Position {
+            offset: self.position.offset + header.stored_bytes(),
+            lsn: header.lsn.next(),
+            digest: self.position.digest.and(header.lsn, kind.tag(), header.payload_checksum),
+        };
+    }
+
+    pub(super) fn go_on_in(&mut self, segment: Segment, position: Position) {
+        self.segment = segment;
+        self.position = position;
+    }
+}
