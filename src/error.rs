@@ -45,7 +45,7 @@ pub enum Error {
     },
 
     /// Bytes that were once durable are now wrong.
-    #[error("{0}; nothing was changed; run `forelog verify` on the directory to see the whole damage")]
+    #[error("{0}; nothing was changed; run `forelog verify` on the directory to have every file looked at")]
     Corruption(Box<Corruption>),
 
     /// A log file that must exist does not.
@@ -74,7 +74,7 @@ pub enum Error {
     },
 
     /// Another process, or another handle of this one, has the store open.
-    #[error("{} is open elsewhere; close the other handle first", path.display())]
+    #[error("{} is held: the store is open in another process or handle; wait for it, or close it", path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -120,7 +120,7 @@ pub enum Error {
     },
 
     /// The store or the log was closed.
-    #[error("it was closed; open it again")]
+    #[error("the store or log was closed; open it again")]
     Closed,
 
     /// There is no store in this directory, and creating one was not asked for.
@@ -296,6 +296,8 @@ pub enum EvidenceSource {
     Seal,
     /// The manifest.
     Manifest,
+    /// The manifest, which names the segment that begins with this LSN as the first.
+    FirstSegment,
     /// A checkpoint.
     Checkpoint,
     /// The running log itself, which has not yet put it on disk anywhere else.
@@ -310,6 +312,9 @@ impl fmt::Display for Evidence {
             EvidenceSource::Successor => f.write_str("the next segment proves")?,
             EvidenceSource::Seal => f.write_str("the segment's seal proves")?,
             EvidenceSource::Manifest => f.write_str("the manifest proves")?,
+            EvidenceSource::FirstSegment => {
+                return write!(f, "the manifest says that the log begins with LSN {}", self.lsn);
+            }
             EvidenceSource::Checkpoint => f.write_str("a checkpoint proves")?,
             EvidenceSource::Memory => f.write_str("the running log knows")?,
         }

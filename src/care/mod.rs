@@ -110,6 +110,8 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
 pub struct Verification {
     /// The verdict.
     pub status: LogStatus,
+    /// True if there is a log and no manifest: a log alone, or a store that lost its manifest.
+    pub log_alone: bool,
     /// How many whole records were read.
     pub records: u64,
     /// The segments that are whole.
@@ -170,7 +172,8 @@ pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Ve
     problems.extend(log.problems);
     let damaged = problems.iter().any(|problem| problem.kind != "torn");
     let status = if damaged { LogStatus::Corrupt } else { log.status };
-    Ok(Verification { status, records: log.records, segments: log.segments, problems })
+    let log_alone = !files.iter().any(|name| name == names::MANIFEST);
+    Ok(Verification { status, log_alone, records: log.records, segments: log.segments, problems })
 }
 
 fn bad_body(dir: &Dir, record: &wal::RecordRef<'_>) -> Error {

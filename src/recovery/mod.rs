@@ -67,7 +67,7 @@ pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
     // Looked at before anything is made: a file, a typo, or somebody else's directory must not be touched.
     let files = dir.list()?;
     if !is_store(&files) && options.create == CreateMode::Never {
-        return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+        return Err(no_store(dir, &files));
     }
     refuse_others(dir, &files)?;
     dir.create_durably()?;
@@ -88,8 +88,9 @@ pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
 /// Opens the store in a directory for reading, changing nothing.
 pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
     let started = Instant::now();
-    if !is_store(&dir.list()?) {
-        return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+    let files = dir.list()?;
+    if !is_store(&files) {
+        return Err(no_store(dir, &files));
     }
     let lock = match dir.lock(names::LOCK, false) {
         Ok(lock) => Some(lock),
@@ -125,6 +126,12 @@ pub(crate) fn given(manifest: &Manifest) -> Given {
         proven: Some(proven),
         store_id: Some(manifest.store_id),
     }
+}
+
+/// Why there is no store to open: what stands in the way of making one, or nothing at all.
+fn no_store(dir: &Dir, files: &[String]) -> Error {
+    let dir_path = dir.path().to_path_buf();
+    check_creatable(dir, files).err().unwrap_or(Error::NoStore { dir: dir_path })
 }
 
 /// Row 5 of the table.

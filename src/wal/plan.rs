@@ -93,7 +93,7 @@ impl Plan {
         if let Some(first) = given.first_segment
             && begins != Some(first)
         {
-            let evidence = Evidence { lsn: first, source: EvidenceSource::Manifest };
+            let evidence = Evidence { lsn: first, source: EvidenceSource::FirstSegment };
             return Err(Error::MissingSegment { dir: dir.path().to_path_buf(), lsn: first, evidence });
         }
         let store_id = given.store_id.or(self.links.first().map(|link| link.header.store_id));

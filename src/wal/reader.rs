@@ -294,10 +294,10 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(crate) fn look_again<T>(dir: &Dir, mut look: impl FnMut(bool) -> Result<T>) -> Result<T> {
     let mut looks = 0;
     loop {
-        let before = (is_live(dir)?, dir.list()?);
-        let result = look(before.0);
+        let before = (dir.list()?, is_live(dir)?);
+        let result = look(before.1);
         looks += 1;
-        if result.is_ok() || before == (is_live(dir)?, dir.list()?) {
+        if result.is_ok() || before == (dir.list()?, is_live(dir)?) {
             return result;
         }
         if looks == MAX_LOOKS {

@@ -129,7 +129,7 @@ fn look(
     if let Some(first) = given.first_segment
         && bases.first() != Some(&first)
     {
-        let evidence = crate::error::Evidence { lsn: first, source: EvidenceSource::Manifest };
+        let evidence = crate::error::Evidence { lsn: first, source: EvidenceSource::FirstSegment };
         found.note(&Error::MissingSegment { dir: dir.path().to_path_buf(), lsn: first, evidence }, "")?;
     }
 

@@ -1,7 +1,8 @@
 //! An output file: written under another name, and named when it is whole. What was there is not touched before.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -21,14 +22,15 @@ impl Draft {
         if !force && path.symlink_metadata().is_ok() {
             return Err(Failure::Exists(path.to_path_buf()));
         }
+        let (path, mode) = replaced(path)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".forelog-").suffix(".tmp");
-        // The user's umask decides who may read the file, as for every other one.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(dir).map_err(|source| Failure::file("create", path, source))?;
-        Ok(Draft { file, path: path.to_path_buf(), force })
+        builder.permissions(Permissions::from_mode(mode));
+        // The temporary name that tempfile adds to its error is nobody's business.
+        let file =
+            builder.tempfile_in(dir).map_err(|error| Failure::file("create", &path, error.kind().into()))?;
+        Ok(Draft { file, path, force })
     }
 
     /// The name that it will have.
@@ -54,4 +56,17 @@ impl Draft {
             Err(error) => Err(Failure::file("rename", &self.path, error.error)),
         }
     }
+}
+
+/// The file that is really replaced, which a link may lead to, and the mode that it has or will have.
+fn replaced(path: &Path) -> Result<(PathBuf, u32), Failure> {
+    // For a new file the user's umask decides who may read it, as for every other one.
+    let Ok(there) = path.metadata() else { return Ok((path.to_path_buf(), 0o666)) };
+    if !there.is_file() {
+        let what =
+            if there.is_dir() { "a directory" } else { "no regular file; write to standard output instead" };
+        return Err(Failure::Usage(format!("{} is {what}", path.display())));
+    }
+    let target = path.canonicalize().map_err(|source| Failure::file("open", path, source))?;
+    Ok((target, there.permissions().mode()))
 }

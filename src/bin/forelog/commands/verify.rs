@@ -15,6 +15,10 @@ pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
     if verification.status == LogStatus::Live {
         say_live(&app.globals);
     }
+    if verification.log_alone && !app.globals.quiet {
+        let dir = args.dir.display();
+        eprintln!("forelog: {dir} holds a log alone: there is no MANIFEST, so it is not (any more) a store");
+    }
     answer(&verification, &mut app.out)
 }
 

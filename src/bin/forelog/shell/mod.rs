@@ -92,10 +92,11 @@ fn options(globals: &Globals, trace: &Arc<Trace>) -> Options {
 fn open(dir: &Path, options: Options, mode: CreateMode, globals: &Globals) -> Result<Db, Failure> {
     match store::open_with(dir, options, globals) {
         // `forelog DIR` with a slip in it: the caller's mistake.
-        Err(Failure::Store(error @ (Error::NoStore { .. } | Error::NotAStore { .. })))
-            if mode == CreateMode::Never =>
-        {
+        Err(Failure::Store(error @ Error::NoStore { .. })) if mode == CreateMode::Never => {
             Err(Failure::Usage(format!("{error}; `forelog shell {}` creates one", dir.display())))
+        }
+        Err(Failure::Store(error @ Error::NotAStore { .. })) if mode == CreateMode::Never => {
+            Err(Failure::Usage(error.to_string()))
         }
         opened => opened,
     }
