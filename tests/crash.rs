@@ -58,9 +58,19 @@ fn number(name: &str) -> u64 {
     env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// True unless `cargo test` was asked for other tests, or only for their names.
+/// True unless `cargo test` was asked for other tests, to skip this one, or only for the tests' names.
 fn wanted(name: &str) -> bool {
-    let mut filters = env::args().skip(1).filter(|arg| !arg.starts_with('-')).peekable();
-    let list = env::args().any(|arg| arg == "--list");
-    !list && (filters.peek().is_none() || filters.any(|filter| name.contains(&filter)))
+    let mut args = env::args().skip(1);
+    let mut filters = Vec::new();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--list" => return false,
+            "--skip" if args.next().is_some_and(|skipped| name.contains(&skipped)) => return false,
+            // The options of the usual harness that have a value of their own.
+            "--test-threads" | "--color" | "--format" | "--logfile" | "-Z" => _ = args.next(),
+            option if option.starts_with('-') => {}
+            filter => filters.push(filter.to_owned()),
+        }
+    }
+    filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
 }

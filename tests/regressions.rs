@@ -1,33 +1,259 @@
-//! Bugs of the store that were found once, each told by the test that would find it again. Those of the log are in
-//! `stories.rs`.
+//! Bugs that were found here once, each told by the test that would find it again.
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use forelog::storage::SimDisk;
+use forelog::format::record::RecordKind;
+use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, SimDisk};
 use forelog::wal::Wal;
-use forelog::{Error, Lsn, Options, WalOptions};
+use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, care};
 
-fn open_log(disk: &SimDisk, segment_bytes: u64) -> Wal {
-    let options = WalOptions::new().storage(Arc::new(disk.clone())).idle_mark(None);
-    options.segment_bytes(segment_bytes).open("/log").unwrap()
+use support::slow_disk::SlowDisk;
+use support::{DIR, data, log_on, payload, records_of, segment, segments, store_on};
+
+fn open(disk: &SimDisk) -> Wal {
+    log_on(disk).open(DIR).unwrap()
 }
 
-/// The segment that a cut makes took its time from the clock alone: with the clock set back, the log's time ran
-/// backwards for the next record after a crash.
+fn append(wal: &Wal, numbers: RangeInclusive<u64>, len: usize) {
+    numbers.for_each(|number| _ = wal.append(&payload(number, len)).unwrap());
+}
+
+/// A process died between making an ancestor of the directory and syncing it. The next one found it there, and a
+/// power cut took ancestor, directory and acknowledged writes together.
 #[test]
-fn time_never_runs_backwards_across_a_cut() {
+fn an_ancestor_made_by_a_dead_process_is_durable_before_the_first_acknowledgement() {
+    for dead in 1..30 {
+        for second in 1..30 {
+            let disk = SimDisk::new(1);
+            let mut next = disk.clone();
+            for operations in [dead, second] {
+                next.fail(Fault::new(FaultKind::Eio).at(operations).forever());
+                drop(log_on(&next).open("a/b/log"));
+                next.clear_faults();
+                next = next.kill();
+            }
+            let wal = log_on(&next).open("a/b/log").unwrap();
+            let lsn = wal.append(b"acknowledged").unwrap();
+            let wal = log_on(&next.power_cut(&Outcome::None)).open("a/b/log").unwrap();
+            assert!(wal.last_lsn() >= lsn, "killed after {dead} operations, then after {second}");
+        }
+    }
+}
+
+/// `read_from` went on in the old segment after a cut, and gave out what had been removed.
+#[test]
+fn a_reader_does_not_go_on_in_what_was_cut_off() {
     let disk = SimDisk::new(1);
-    disk.set_clock_us(2_000_000);
-    let wal = open_log(&disk, 8192);
-    wal.append_many(&[b"1", b"2"]).unwrap();
-    disk.set_clock_us(1_000_000);
+    let wal = open(&disk);
+    append(&wal, 1..=3, 100);
+    let mut before = wal.read_from(Lsn::new(1)).unwrap();
+    assert_eq!(before.next().unwrap().unwrap().payload, payload(1, 100));
     wal.cut_after(Lsn::new(1)).unwrap();
-    let wal = open_log(&disk.kill(), 8192);
-    wal.append(b"3").unwrap();
-    let times: Vec<u64> = wal.read_from(Lsn::new(1)).unwrap().map(|record| record.unwrap().time_us).collect();
-    assert!(times.is_sorted(), "{times:?}");
+    wal.append(b"new two").unwrap();
+    for mut reader in [before, wal.read_from(Lsn::new(2)).unwrap()] {
+        assert_eq!(reader.next().unwrap().unwrap().payload, b"new two");
+        assert!(reader.next().is_none());
+    }
+    assert_eq!(data(&records_of(&wal)), [(1, payload(1, 100)), (2, b"new two".to_vec())]);
+}
+
+/// A cut left `5.wal` on the disk, out of the log. Later the log was torn at LSN 5: the successor got that very name,
+/// and was then removed as what the cut had left, with all that was acknowledged since.
+#[test]
+fn a_successor_is_not_taken_for_what_a_cut_left() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=6, 900);
+    let stale = disk.read_file(segment(5)).unwrap();
+    wal.cut_after(Lsn::new(2)).unwrap();
+    append(&wal, 3..=4, 100);
+    wal.append_with(&[b"unproven"], Durability::Buffered).unwrap();
+    wal.append_with(&[b"torn"], Durability::Buffered).unwrap();
+    let disk = disk.kill();
+    let mut bytes = disk.read_file(segment(3)).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"torn").unwrap();
+    bytes[at] ^= 1;
+    disk.write_file(segment(3), &bytes);
+    disk.write_file(segment(5), &stale); // its removal did not survive
+    let wal = open(&disk);
+    assert_eq!((wal.last_lsn().get(), wal.report().rewritten), (5, 1));
+    assert_eq!(wal.append(b"acknowledged").unwrap().get(), 6);
+    let wal = open(&disk.power_cut(&Outcome::None));
+    assert_eq!(data(&records_of(&wal))[4..], [(5, b"unproven".to_vec()), (6, b"acknowledged".to_vec())]);
+}
+
+/// An empty segment that is too short for the next record is replaced by a longer one of the same name. It was also
+/// put on the list of finished ones: `remove_before` then deleted the file that was being written.
+#[test]
+fn an_empty_segment_gives_way_to_a_longer_one() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=3, 900);
+    wal.rotate().unwrap();
+    let disk = disk.kill();
+    let wal = log_on(&disk).segment_bytes(1 << 20).open(DIR).unwrap();
+    wal.append(&payload(4, 100_000)).unwrap();
+    assert_eq!(wal.segments().len(), 2);
+    assert_eq!(wal.remove_before(Lsn::new(1000)).unwrap(), 1);
+    assert_eq!(data(&records_of(&wal)), [(4, payload(4, 100_000))]);
+    let wal = open(&disk.power_cut(&Outcome::None));
+    assert_eq!(data(&records_of(&wal)), [(4, payload(4, 100_000))]);
+}
+
+/// The last segment was deleted, and what was left looked like a log that ends there: behind a torn segment, behind
+/// one that a cut had shortened, and where a crash had come between the last one's name and the seal before it.
+#[test]
+fn the_last_segment_is_missed_whatever_stands_before_it() {
+    let torn = SimDisk::new(1);
+    let wal = open(&torn);
+    append(&wal, 1..=2, 100);
+    wal.append_with(&[&payload(3, 100)], Durability::Buffered).unwrap();
+    let torn = torn.kill();
+    let mut bytes = torn.read_file(segment(1)).unwrap();
+    bytes[4096 + 2 * 152 + 60] ^= 1;
+    torn.write_file(segment(1), &bytes);
+
+    let cut = SimDisk::new(1);
+    let wal = open(&cut);
+    append(&wal, 1..=4, 100);
+    wal.cut_after(Lsn::new(2)).unwrap();
+    drop(wal);
+
+    let crashed = SimDisk::new(1);
+    let wal = open(&crashed);
+    append(&wal, 1..=2, 100);
+    crashed.fail(Fault::new(FaultKind::Eio).on(OperationKind::Write).at(2)); // the header is the first
+    assert!(wal.rotate().is_err());
+    drop(wal);
+
+    for (case, disk) in [("torn", torn), ("cut", cut), ("crashed", crashed)] {
+        let wal = open(&disk);
+        append(&wal, 10..=12, 100);
+        drop(wal);
+        let last = segments(&disk).pop().unwrap();
+        disk.remove_file(&last);
+        let before = disk.fingerprint();
+        let result = log_on(&disk).open(DIR);
+        assert!(matches!(result, Err(Error::MissingSegment { .. })), "{case}: {result:?}");
+        assert_eq!(disk.fingerprint(), before, "{case}");
+    }
+}
+
+/// The first manifest could not be written (a full disk, say), and the log that had just been made was closed in good
+/// order, with a close mark. From then on the directory was refused as a log without its manifest.
+#[test]
+fn a_store_whose_creation_failed_can_still_be_created() {
+    for kind in [FaultKind::Enospc, FaultKind::Eio] {
+        for operation in 1.. {
+            let disk = SimDisk::new(1);
+            disk.fail(Fault::new(kind).at(operation));
+            let result = store_on(&disk).open(DIR);
+            if disk.faults_hit() == 0 {
+                break;
+            }
+            drop(result);
+            disk.clear_faults();
+            let db =
+                store_on(&disk).open(DIR).unwrap_or_else(|error| panic!("operation {operation}: {error}"));
+            db.put("k", "v").unwrap();
+        }
+    }
+}
+
+/// Between the close mark and the flag that says closed, another thread could append, and what it wrote with an
+/// interval was synced by nobody.
+#[test]
+fn nothing_comes_behind_the_close_mark() {
+    for _ in 0..200 {
+        let disk = SimDisk::new(1);
+        let wal = open(&disk);
+        let written = thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let interval = Durability::Interval(Duration::from_secs(3600));
+                (0..).take_while(|_| wal.append_with(&[b"x"], interval).is_ok()).count()
+            });
+            while wal.last_lsn().get() < 3 {
+                thread::yield_now();
+            }
+            wal.close().unwrap();
+            writer.join().unwrap()
+        });
+        drop(wal);
+        let wal = open(&disk.power_cut(&Outcome::None));
+        let records = records_of(&wal);
+        assert_eq!(records.len(), written + 1);
+        assert_eq!(records.last().unwrap().kind, RecordKind::CloseMark);
+    }
+}
+
+/// Opening a store made a LOCK in a directory that it then refused, and removed whatever ended in `.tmp`.
+#[test]
+fn a_directory_of_somebody_else_is_not_touched() {
+    for file in ["holiday.jpg", "film.tmp", "notes.wal", "lost"] {
+        let disk = SimDisk::new(1);
+        disk.write_file(format!("{DIR}/{file}"), b"mine");
+        assert!(matches!(log_on(&disk).open(DIR), Err(Error::NotAStore { .. })), "{file}");
+        assert!(matches!(store_on(&disk).open(DIR), Err(Error::NotAStore { .. })), "{file}");
+        assert_eq!(disk.files(), [Path::new(DIR).join(file)]);
+    }
+}
+
+/// Whoever asks whether a writer is there holds the lock for a moment. A writer that came just then was told that the
+/// store is open elsewhere.
+#[test]
+fn asking_whether_a_writer_is_there_keeps_none_out() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Db::open(dir.path()).unwrap());
+    let done = AtomicBool::new(false);
+    let opened = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                care::verify(dir.path()).unwrap();
+            }
+        });
+        let opened = (0..30).map(|_| Db::open(dir.path()).map(drop)).collect::<Result<Vec<()>, _>>();
+        done.store(true, Ordering::Relaxed);
+        opened
+    });
+    opened.unwrap();
+}
+
+/// A writer found the log healthy, then waited for the sync gate to rotate. Whoever held the gate was failing; the
+/// writer synced a second time, was told that all is well, and the lost records were called durable.
+#[test]
+fn a_rotation_behind_a_failed_sync_does_not_sync_again() {
+    for rotate in [true, false] {
+        let (slow, arrived, go_on) = SlowDisk::new();
+        let disk = slow.disk.clone();
+        let wal = log_on(&slow).open(DIR).unwrap();
+        wal.append(b"one").unwrap();
+        thread::scope(|scope| {
+            slow.arm();
+            let failing = scope.spawn(|| wal.append(b"lost"));
+            arrived.recv().unwrap();
+            // The first sync is under way and will fail. Now somebody needs the gate for a new segment or a cut.
+            let second = scope.spawn(|| match rotate {
+                true => wal.append_with(&[&payload(2, 4000)], Durability::Buffered).map(drop),
+                false => wal.cut_after(Lsn::new(1)),
+            });
+            thread::sleep(Duration::from_millis(30));
+            disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync));
+            go_on.send(()).unwrap();
+            assert!(matches!(failing.join().unwrap(), Err(Error::Poisoned { .. })));
+            assert!(matches!(second.join().unwrap(), Err(Error::Poisoned { .. })), "rotate: {rotate}");
+        });
+        assert_eq!(wal.durable_lsn(), Lsn::new(1), "rotate: {rotate}");
+        assert!(wal.wait_durable(Lsn::new(2)).is_err());
+    }
 }
 
 /// A path that is a file, or options that cannot work, left a lock file or a directory behind.

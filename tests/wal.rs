@@ -15,6 +15,7 @@ use forelog::storage::{MemoryDisk, Outcome, SimDisk, Storage};
 use forelog::wal::{LogReader, LogStatus, Wal};
 use forelog::{Checksum, Durability, Error, Lsn, RecoveryMode, WalOptions};
 
+use support::slow_disk::SlowDisk;
 use support::{DIR, SEGMENT_BYTES, data, data_of_closed, log_on, payload, records_of, segment, segments};
 
 const LENGTHS: [usize; 10] = [0, 1, 7, 8, 9, 463, 464, 465, 2000, 4000];
@@ -70,6 +71,25 @@ fn each_durability_keeps_its_promise() {
     wal.append_with(&[b"five"], Durability::Buffered).unwrap();
     wal.close().unwrap();
     assert_eq!(durable_after_power_cut(), 5, "closing syncs");
+}
+
+/// Durable is what was written when a sync *began*: what is written meanwhile may be in it or not.
+#[test]
+fn a_sync_vouches_for_what_was_written_before_it() {
+    let (slow, arrived, go_on) = SlowDisk::new();
+    let wal = log_on(&slow).open(DIR).unwrap();
+    thread::scope(|scope| {
+        slow.arm();
+        let first = scope.spawn(|| wal.append(b"before"));
+        arrived.recv().unwrap();
+        wal.append_with(&[b"meanwhile"], Durability::Buffered).unwrap();
+        assert_eq!((wal.durable_lsn().get(), wal.last_lsn().get()), (0, 2));
+        go_on.send(()).unwrap();
+        first.join().unwrap().unwrap();
+        assert_eq!(wal.durable_lsn().get(), 1);
+    });
+    wal.wait_durable(Lsn::new(2)).unwrap();
+    assert_eq!(wal.durable_lsn().get(), 2);
 }
 
 /// Waits for something that a background thread does.

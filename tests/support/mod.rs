@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod slow_disk;
+
 use std::sync::Arc;
 
 use forelog::format::record::RecordKind;
