@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use forelog::storage::SimDisk;
+use forelog::storage::{MemoryDisk, SimDisk};
 use forelog::wal::Wal;
-use forelog::{Error, Lsn, Options, WalOptions};
+use forelog::{Db, Error, Lsn, Options, WalOptions};
 
 fn open_log(disk: &SimDisk, segment_bytes: u64) -> Wal {
     let options = WalOptions::new().storage(Arc::new(disk.clone())).idle_mark(None);
@@ -88,4 +88,20 @@ fn what_is_refused_leaves_no_trace() {
     ));
     assert_eq!(disk.files(), [std::path::PathBuf::from("file")]);
     assert_eq!(disk.read_file("/file").unwrap(), b"text");
+}
+
+/// A snapshot looked a keyspace up by its number alone, and showed its own one of the same number for that of another
+/// store.
+#[test]
+fn a_snapshot_knows_the_keyspaces_of_its_own_store_only() {
+    let open = || Options::new().storage(Arc::new(MemoryDisk::new())).open("/store").unwrap();
+    let (one, other) = (open(), open());
+    let here = one.keyspace("here").unwrap();
+    here.put("a", "1").unwrap();
+    let there = other.keyspace("there").unwrap();
+    let snapshot = one.snapshot();
+    assert!(snapshot.keyspace(&here).unwrap().contains("a"));
+    assert!(matches!(snapshot.keyspace(&there), Err(Error::UnknownKeyspace { name }) if name == "there"));
+    let default = Db::find_keyspace(&other, "default").unwrap();
+    assert!(snapshot.keyspace(&default).is_err());
 }
