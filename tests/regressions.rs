@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forelog::storage::{MemoryDisk, SimDisk};
 use forelog::wal::Wal;
-use forelog::{Db, Error, Lsn, Options, WalOptions};
+use forelog::{Db, Durability, Error, Lsn, Options, WalOptions};
 
 fn open_log(disk: &SimDisk, segment_bytes: u64) -> Wal {
     let options = WalOptions::new().storage(Arc::new(disk.clone())).idle_mark(None);
@@ -88,6 +88,17 @@ fn what_is_refused_leaves_no_trace() {
     ));
     assert_eq!(disk.files(), [std::path::PathBuf::from("file")]);
     assert_eq!(disk.read_file("/file").unwrap(), b"text");
+}
+
+/// The background thread added the interval to the time of day, and one that ends beyond the end of time panicked: in
+/// a write that stood in the log already. The same with the time of idleness, in the thread.
+#[test]
+fn an_interval_may_be_for_ever() {
+    let options = Options::new().storage(Arc::new(MemoryDisk::new())).idle_mark(Some(Duration::MAX));
+    let db = options.durability(Durability::Interval(Duration::MAX)).open("/store").unwrap();
+    db.put("a", "1").unwrap();
+    db.put("b", "2").unwrap();
+    db.close().unwrap();
 }
 
 /// A snapshot looked a keyspace up by its number alone, and showed its own one of the same number for that of another
