@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
+use forelog::event::{Event, Listener};
 use forelog::storage::{MemoryDisk, SimDisk};
 use forelog::wal::Wal;
 use forelog::{Db, Durability, Error, Lsn, Options, WalOptions};
@@ -115,4 +117,34 @@ fn a_snapshot_knows_the_keyspaces_of_its_own_store_only() {
     assert!(matches!(snapshot.keyspace(&there), Err(Error::UnknownKeyspace { name }) if name == "there"));
     let default = Db::find_keyspace(&other, "default").unwrap();
     assert!(snapshot.keyspace(&default).is_err());
+}
+
+/// Appends a record while the sync before the first mark is under way.
+#[derive(Debug, Default)]
+struct Late(OnceLock<Weak<Wal>>, OnceLock<()>);
+
+impl Listener for Late {
+    fn event(&self, event: &Event<'_>) {
+        if let (Event::Synced { .. }, Some(wal)) = (event, self.0.get().and_then(Weak::upgrade))
+            && self.1.set(()).is_ok()
+        {
+            wal.append_with(&[b"late"], Durability::Buffered).unwrap();
+        }
+    }
+}
+
+/// A mark proves what was durable when it was written, and a record that came between the mark's sync and the mark is
+/// not among that. Yet no further mark was written for it, so rot in it could be taken for a torn tail.
+#[test]
+fn a_record_that_comes_before_a_mark_unsynced_gets_a_mark_of_its_own() {
+    let late = Arc::new(Late::default());
+    let options = WalOptions::new().storage(Arc::new(MemoryDisk::new())).idle_mark(None);
+    let wal = Arc::new(options.listener(late.clone()).open("/log").unwrap());
+    late.0.set(Arc::downgrade(&wal)).unwrap();
+    wal.append_with(&[b"1"], Durability::Buffered).unwrap();
+    assert_eq!(wal.mark().unwrap(), Lsn::new(3), "1, late, the mark");
+    assert_eq!(wal.mark().unwrap(), Lsn::new(4), "late is not proven yet");
+    assert_eq!(wal.mark().unwrap(), Lsn::new(4), "everything is proven");
+    let last = wal.read_from(Lsn::new(4)).unwrap().next().unwrap().unwrap();
+    assert_eq!(last.durable_lsn, Lsn::new(3));
 }

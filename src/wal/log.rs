@@ -64,6 +64,8 @@ pub(super) struct Tail {
     /// The time of the last record: the log's time never runs backwards.
     pub(super) time_us: u64,
     last_kind: Option<RecordKind>,
+    /// True if no mark proves that the last data record was durable.
+    wants_mark: bool,
     appended_since_open: bool,
     closed: bool,
     /// Encoded records of the group that is being written. Kept to spare allocations.
@@ -83,6 +85,7 @@ impl Log {
                 position: ready.position,
                 time_us: ready.time_us,
                 last_kind: ready.last_kind,
+                wants_mark: ready.last_kind == Some(RecordKind::Data),
                 appended_since_open: false,
                 closed: false,
                 buffer: Vec::new(),
@@ -168,6 +171,8 @@ impl Log {
         tail.segment.file.write_at(&tail.buffer, first.offset)?;
         tail.appended_since_open = true;
         tail.last_kind = Some(kind);
+        // A mark proves only what it carries: a record may have come between its sync and the mark itself.
+        tail.wants_mark = kind == RecordKind::Data || (tail.wants_mark && durable < first.lsn.previous());
         // ORDER: Release, see `written`.
         self.written.store(tail.position.lsn.previous().get(), Ordering::Release);
         let (mut lsn, mut offset) = (first.lsn, first.offset);
@@ -271,7 +276,7 @@ impl Log {
 
     /// True if a mark would prove something that is not proven yet.
     pub(super) fn wants_mark(&self) -> bool {
-        self.tail.lock().last_kind == Some(RecordKind::Data)
+        self.tail.lock().wants_mark
     }
 
     /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
