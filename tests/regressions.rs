@@ -6,13 +6,14 @@ mod support;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
+use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
-use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, SimDisk};
+use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
 use forelog::wal::Wal;
 use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, care};
 
@@ -270,4 +271,61 @@ fn what_is_refused_leaves_no_trace() {
     ));
     assert_eq!(disk.files(), [std::path::PathBuf::from("file")]);
     assert_eq!(disk.read_file("/file").unwrap(), b"text");
+}
+
+/// The background thread added the interval to the time of day, and one that ends beyond the end of time panicked: in
+/// a write that stood in the log already. The same with the time of idleness, in the thread.
+#[test]
+fn an_interval_may_be_for_ever() {
+    let options = Options::new().storage(Arc::new(MemoryDisk::new())).idle_mark(Some(Duration::MAX));
+    let db = options.durability(Durability::Interval(Duration::MAX)).open("/store").unwrap();
+    db.put("a", "1").unwrap();
+    db.put("b", "2").unwrap();
+    db.close().unwrap();
+}
+
+/// A snapshot looked a keyspace up by its number alone, and showed its own one of the same number for that of another
+/// store.
+#[test]
+fn a_snapshot_knows_the_keyspaces_of_its_own_store_only() {
+    let open = || Options::new().storage(Arc::new(MemoryDisk::new())).open("/store").unwrap();
+    let (one, other) = (open(), open());
+    let here = one.keyspace("here").unwrap();
+    here.put("a", "1").unwrap();
+    let there = other.keyspace("there").unwrap();
+    let snapshot = one.snapshot();
+    assert!(snapshot.keyspace(&here).unwrap().contains("a"));
+    assert!(matches!(snapshot.keyspace(&there), Err(Error::UnknownKeyspace { name }) if name == "there"));
+    let default = Db::find_keyspace(&other, "default").unwrap();
+    assert!(snapshot.keyspace(&default).is_err());
+}
+
+/// Appends a record while the sync before the first mark is under way.
+#[derive(Debug, Default)]
+struct Late(OnceLock<Weak<Wal>>, OnceLock<()>);
+
+impl Listener for Late {
+    fn event(&self, event: &Event<'_>) {
+        if let (Event::Synced { .. }, Some(wal)) = (event, self.0.get().and_then(Weak::upgrade))
+            && self.1.set(()).is_ok()
+        {
+            wal.append_with(&[b"late"], Durability::Buffered).unwrap();
+        }
+    }
+}
+
+/// A mark proves what was durable when it was written, and a record that came between the mark's sync and the mark is
+/// not among that. Yet no further mark was written for it, so rot in it could be taken for a torn tail.
+#[test]
+fn a_record_that_comes_before_a_mark_unsynced_gets_a_mark_of_its_own() {
+    let late = Arc::new(Late::default());
+    let options = WalOptions::new().storage(Arc::new(MemoryDisk::new())).idle_mark(None);
+    let wal = Arc::new(options.listener(late.clone()).open("/log").unwrap());
+    late.0.set(Arc::downgrade(&wal)).unwrap();
+    wal.append_with(&[b"1"], Durability::Buffered).unwrap();
+    assert_eq!(wal.mark().unwrap(), Lsn::new(3), "1, late, the mark");
+    assert_eq!(wal.mark().unwrap(), Lsn::new(4), "late is not proven yet");
+    assert_eq!(wal.mark().unwrap(), Lsn::new(4), "everything is proven");
+    let last = wal.read_from(Lsn::new(4)).unwrap().next().unwrap().unwrap();
+    assert_eq!(last.durable_lsn, Lsn::new(3));
 }

@@ -3,6 +3,7 @@
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use super::commit::Store;
 use super::{Db, Snapshot};
 use crate::batch::WriteBatch;
 use crate::catalog::Space;
@@ -23,6 +24,14 @@ pub struct Keyspace {
 impl Keyspace {
     pub(super) fn new(db: Db, space: Arc<Space>) -> Keyspace {
         Keyspace { db, space }
+    }
+
+    pub(super) fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    pub(super) fn is_in(&self, store: &Arc<Store>) -> bool {
+        Arc::ptr_eq(&self.db.store, store)
     }
 
     /// Its name.

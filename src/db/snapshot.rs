@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::commit::Store;
 use super::keyspace::Keyspace;
-use super::unknown_keyspace;
-use crate::catalog::{NoSuchKeyspace, Space};
-use crate::error::Result;
+use crate::catalog::Space;
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::memtable::{self, Range, Value};
 
@@ -52,10 +51,12 @@ impl Snapshot {
     /// # Errors
     /// [`Error::UnknownKeyspace`](crate::Error::UnknownKeyspace) for the keyspace of another store.
     pub fn keyspace(&self, keyspace: &Keyspace) -> Result<Snapshot> {
-        let space = self.store.catalog.get(keyspace.id());
-        let space = space.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))?;
+        // Not by its number, which another store may have given to a keyspace of its own.
+        if !keyspace.is_in(&self.store) {
+            return Err(Error::UnknownKeyspace { name: keyspace.name().to_owned() });
+        }
         let mut there = self.clone();
-        there.space = space;
+        there.space = keyspace.space().clone();
         Ok(there)
     }
 

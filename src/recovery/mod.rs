@@ -109,7 +109,7 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
 pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
     let manifest = manifest::read(dir)?;
     let mut replay = Replay::new(dir, Events::default());
-    let log = wal::read_only(dir, given(&manifest), live, &mut |record| replay.apply(record))?;
+    let log = wal::read_only(dir, given(&manifest), &mut |record| replay.apply(record))?;
     let visible = if live { log.proven_lsn } else { log.last_lsn };
     Ok(replay.finish(visible, log, manifest))
 }
@@ -155,7 +155,7 @@ fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
         return Ok(());
     }
     let mut records = 0;
-    let log = wal::read_only(dir, Given::default(), false, &mut |_| {
+    let log = wal::read_only(dir, Given::default(), &mut |_| {
         records += 1;
         Ok(())
     })?;

@@ -67,8 +67,8 @@ impl Keeper {
             return;
         }
         let mut state = self.shared.state.lock();
-        if let Some(delay) = within {
-            let due = Instant::now() + delay;
+        // A time that no clock will show never comes.
+        if let Some(due) = within.and_then(|delay| Instant::now().checked_add(delay)) {
             state.sync_by = Some(state.sync_by.map_or(due, |earlier| earlier.min(due)));
         }
         self.shared.watching.store(idle, Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Shared {
                 let writes = self.writes.load(Ordering::Relaxed);
                 if writes != seen {
                     (seen, seen_at) = (writes, now);
-                } else if seen_at + idle <= now {
+                } else if now.duration_since(seen_at) >= idle {
                     self.watching.store(false, Ordering::Relaxed);
                     if !self.unlocked(&mut state, kept, Kept::mark) {
                         return;
@@ -128,8 +128,10 @@ impl Shared {
                     }
                     continue;
                 }
-                let mark_due = seen_at + idle;
-                next = Some(next.map_or(mark_due, |sync_due| sync_due.min(mark_due)));
+                next = match (next, seen_at.checked_add(idle)) {
+                    (Some(sync_due), Some(mark_due)) => Some(sync_due.min(mark_due)),
+                    (sync_due, mark_due) => sync_due.or(mark_due),
+                };
             }
             match next {
                 Some(due) => {

@@ -242,7 +242,7 @@ impl Log {
 
     /// True if a mark would prove something that is not proven yet.
     pub(super) fn wants_mark(&self) -> bool {
-        self.tail.lock().last_kind == Some(RecordKind::Data)
+        self.tail.lock().wants_mark
     }
 
     /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.

@@ -76,10 +76,10 @@ pub(super) struct Ready {
     pub(super) last_kind: Option<RecordKind>,
 }
 
-/// Reads a log and reports on it, changing nothing. `live`: a writer may be at work.
-pub(crate) fn read_only(dir: &Dir, given: Given, live: bool, visit: &mut Visit<'_>) -> Result<LogReport> {
+/// Reads a log and reports on it, changing nothing. A writer may be at work.
+pub(crate) fn read_only(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<LogReport> {
     let plan = Plan::read(dir, &dir.list()?, given)?;
-    let (segments, end) = read_log(dir, &plan, given, Access::Read, live, visit)?;
+    let (segments, end) = read_log(dir, &plan, given, Access::Read, visit)?;
     Ok(report(segments, end.as_ref()))
 }
 
@@ -118,7 +118,7 @@ pub(super) fn recover(
 ) -> Result<(Ready, LogReport)> {
     let names = dir.list()?;
     let plan = Plan::read(dir, &names, given)?;
-    let (mut segments, end) = read_log(dir, &plan, given, Access::ReadWrite, false, visit)?;
+    let (mut segments, end) = read_log(dir, &plan, given, Access::ReadWrite, visit)?;
     let Some(end) = end else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
     let mut report = report(segments.clone(), Some(&end));
     if let Some(torn) = &report.torn

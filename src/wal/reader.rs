@@ -247,7 +247,7 @@ impl LogReader {
                 Some((last, _)) => last,
                 None => {
                     let segment = Segment::open(dir, base, Access::Read)?;
-                    let end = read_last(dir, &segment, None, live, &mut |_| Ok(()))?;
+                    let end = read_last(dir, &segment, None, &mut |_| Ok(()))?;
                     let last = end.position.lsn.previous();
                     if live { end.proven_lsn().min(last) } else { last }
                 }

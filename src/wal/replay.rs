@@ -103,7 +103,6 @@ pub(super) fn read_log(
     plan: &Plan,
     given: Given,
     access: Access,
-    live: bool,
     visit: &mut Visit<'_>,
 ) -> Result<(Vec<SegmentSummary>, Option<LogEnd>)> {
     let mut summaries = Vec::with_capacity(plan.links.len());
@@ -112,7 +111,7 @@ pub(super) fn read_log(
             Some(_) => summaries.push(read_bounded(dir, link, visit)?),
             None => {
                 let segment = Segment::open(dir, link.header.base, access)?;
-                let end = read_last(dir, &segment, given.proven, live, visit)?;
+                let end = read_last(dir, &segment, given.proven, visit)?;
                 summaries.push(SegmentSummary::new(&segment, end.position, SegmentState::Active));
                 return Ok((summaries, Some(end)));
             }
@@ -150,13 +149,12 @@ pub(super) fn read_bounded(dir: &Dir, link: &Link, visit: &mut Visit<'_>) -> Res
 
 /// Reads the last segment up to its end and judges that end.
 ///
-/// `live`: a writer may be adding records meanwhile. Then evidence that is found behind a missing record may only
-/// mean that both were written after the reader had looked: so the place is read once more.
+/// A writer may be adding records meanwhile, and where none is, one may come and go. What stands behind a missing record may mean that both were written after the reader had looked: so
+/// the place is read once more.
 pub(super) fn read_last(
     dir: &Dir,
     segment: &Segment,
     given: Option<Evidence>,
-    live: bool,
     visit: &mut Visit<'_>,
 ) -> Result<LogEnd> {
     let header = segment.header;
@@ -183,7 +181,7 @@ pub(super) fn read_last(
         let proven_lsn = strongest.map_or(Lsn::ZERO, |evidence| evidence.lsn);
         let facts = TailFacts { expected: at.lsn, proven: proven_lsn, sealed: seal.is_some(), all_zeros };
         let verdict = judge(facts);
-        if live && verdict == Verdict::Corrupt && judged_at != Some(at) {
+        if matches!(verdict, Verdict::Corrupt | Verdict::Torn) && judged_at != Some(at) {
             judged_at = Some(at);
             reader.forget_window();
             continue;

@@ -21,6 +21,8 @@ pub(super) struct Tail {
     pub(super) time_us: u64,
     /// What the last record is.
     pub(super) last_kind: Option<RecordKind>,
+    /// True if no mark proves that the last data record was durable.
+    pub(super) wants_mark: bool,
     pub(super) appended_since_open: bool,
     pub(super) closed: bool,
     /// Encoded records of the group that is being written. Kept to spare allocations.
@@ -41,6 +43,7 @@ impl Tail {
             position: ready.position,
             time_us: ready.time_us,
             last_kind: ready.last_kind,
+            wants_mark: ready.last_kind == Some(RecordKind::Data),
             appended_since_open: false,
             closed: false,
             buffer: Vec::new(),
@@ -60,15 +63,17 @@ impl Tail {
     /// Writes records that fit into the segment, with one `write_at`; not synced. After an error the position is
     /// wrong: the log is poisoned and never comes back here.
     pub(super) fn write(&mut self, kind: RecordKind, durable_lsn: Lsn, payloads: &[&[u8]]) -> Result<()> {
-        let offset = self.position.offset;
+        let first = self.position;
         for payload in payloads {
             self.encode(kind, durable_lsn, payload);
         }
-        self.segment.file.write_at(&self.buffer, offset)?;
+        self.segment.file.write_at(&self.buffer, first.offset)?;
         self.buffer.clear();
         self.buffer.shrink_to(MAX_KEPT_BUFFER);
         self.appended_since_open = true;
         self.last_kind = Some(kind);
+        // A mark proves only what it carries: a record may have come between its sync and the mark itself.
+        self.wants_mark = kind == RecordKind::Data || (self.wants_mark && durable_lsn < first.lsn.previous());
         Ok(())
     }
 

@@ -162,7 +162,7 @@ fn look(
             // Where the last file's header is bad, this one is not the last, and its end says nothing.
             None if Some(base) != last_base => continue,
             None => Segment::open(dir, base, Access::Read).and_then(|segment| {
-                let end = read_last(dir, &segment, given.proven, live, &mut count)?;
+                let end = read_last(dir, &segment, given.proven, &mut count)?;
                 if end.torn && !live {
                     found.torn = Some(TornTail {
                         file: name.clone(),
