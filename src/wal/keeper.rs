@@ -68,8 +68,8 @@ impl Keeper {
         }
         let mut state = self.shared.state.lock();
         if let Some(delay) = within {
-            let due = Instant::now() + delay;
-            state.sync_by = Some(state.sync_by.map_or(due, |earlier| earlier.min(due)));
+            // A delay beyond what the clock can count is never due.
+            state.sync_by = earlier(state.sync_by, Instant::now().checked_add(delay));
         }
         self.shared.watching.store(idle, Ordering::Relaxed);
         self.shared.wake.notify_one();
@@ -117,7 +117,7 @@ impl Shared {
                 let writes = self.writes.load(Ordering::Relaxed);
                 if writes != seen {
                     (seen, seen_at) = (writes, now);
-                } else if seen_at + idle <= now {
+                } else if now.duration_since(seen_at) >= idle {
                     self.watching.store(false, Ordering::Relaxed);
                     if !self.unlocked(&mut state, kept, Kept::mark) {
                         return;
@@ -128,8 +128,7 @@ impl Shared {
                     }
                     continue;
                 }
-                let mark_due = seen_at + idle;
-                next = Some(next.map_or(mark_due, |sync_due| sync_due.min(mark_due)));
+                next = earlier(next, seen_at.checked_add(idle));
             }
             match next {
                 Some(due) => {
@@ -152,5 +151,13 @@ impl Shared {
             }
             None => false,
         })
+    }
+}
+
+/// The earlier of two moments that may never come.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
