@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
@@ -196,6 +196,23 @@ fn nothing_comes_behind_the_close_mark() {
     }
 }
 
+/// A delay that no clock can count made the caller panic (an interval) or the background thread (an idle mark), after
+/// which no interval was kept any more.
+#[test]
+fn the_longest_delays_are_never_due() {
+    let disk = SimDisk::new(1);
+    let wal = log_on(&disk).idle_mark(Some(Duration::MAX)).open(DIR).unwrap();
+    wal.append_with(&[b"never due"], Durability::Interval(Duration::MAX)).unwrap();
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(wal.durable_lsn(), Lsn::ZERO);
+    wal.append_with(&[b"soon due"], Durability::Interval(Duration::from_millis(1))).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while wal.durable_lsn() < Lsn::new(2) {
+        assert!(Instant::now() < give_up, "the interval was not kept");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Opening a store made a LOCK in a directory that it then refused, and removed whatever ended in `.tmp`.
 #[test]
 fn a_directory_of_somebody_else_is_not_touched() {
@@ -328,4 +345,21 @@ fn a_record_that_comes_before_a_mark_unsynced_gets_a_mark_of_its_own() {
     assert_eq!(wal.mark().unwrap(), Lsn::new(4), "everything is proven");
     let last = wal.read_from(Lsn::new(4)).unwrap().next().unwrap().unwrap();
     assert_eq!(last.durable_lsn, Lsn::new(3));
+}
+
+/// A store in a directory whose parent may be passed and not read (mode 711, as in `/home`) could not be opened: the
+/// parent could not be synced, although it had been when the store was made. (To root everything may be read.)
+#[cfg(unix)]
+#[test]
+fn a_parent_that_may_not_be_read_keeps_no_store_shut() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    Db::open(&data).unwrap().put("a", "1").unwrap();
+    set_permissions(dir.path(), Permissions::from_mode(0o311)).unwrap();
+    let opened = Db::open(&data).map(|db| db.get("a").unwrap().is_some());
+    set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    assert!(opened.unwrap());
 }

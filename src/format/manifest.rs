@@ -14,6 +14,7 @@
 use bincode::{Decode, Encode};
 
 use super::checksum::Checksum;
+use super::segment::MIN_SEGMENT_BYTES;
 use super::{FORMAT_VERSION, Flaw, StoreId, codec, get_u32, put};
 use crate::error::CorruptionKind;
 use crate::lsn::Lsn;
@@ -106,6 +107,10 @@ impl Manifest {
             return Err(flaw);
         }
         let body: Body = codec::decode_metadata(body).ok_or(flaw)?;
+        // Nobody has written less; and what follows from these numbers is computed without a further check.
+        if body.segment_bytes < MIN_SEGMENT_BYTES || body.first_segment == 0 {
+            return Err(flaw);
+        }
         Ok(Manifest {
             store_id: StoreId(body.store_id),
             generation: body.generation,
@@ -147,6 +152,16 @@ mod tests {
             assert!(Manifest::decode(&bytes[..len]).is_err(), "cut at {len}");
         }
         assert!(Manifest::decode(&[bytes, vec![0]].concat()).is_err());
+    }
+
+    #[test]
+    fn sound_bytes_that_make_no_sense_are_refused() {
+        let options = PersistedOptions { segment_bytes: 8191, ..manifest().options };
+        for manifest in
+            [Manifest { options, ..manifest() }, Manifest { first_segment: Lsn::ZERO, ..manifest() }]
+        {
+            assert!(matches!(Manifest::decode(&manifest.encode()), Err(Flaw::Corrupt(_))), "{manifest:?}");
+        }
     }
 
     #[test]

@@ -49,12 +49,13 @@ impl Dir {
     /// ORDER: what is above a directory is durable before the directory is made. So a directory that exists stands for
     /// its ancestors, however many processes have died on the way, and later openings need not look at them.
     pub(crate) fn create_durably(&self) -> Result<()> {
-        if !self.exists() {
-            if let Some(parent) = self.path.parent() {
-                Dir::new(self.storage.clone(), parent).create_path()?;
-            }
-            self.create_missing()?;
+        if self.exists() {
+            return self.sync_parent_if_readable();
         }
+        if let Some(parent) = self.path.parent() {
+            Dir::new(self.storage.clone(), parent).create_path()?;
+        }
+        self.create_missing()?;
         self.sync_parent()
     }
 
@@ -62,11 +63,17 @@ impl Dir {
     fn create_path(&self) -> Result<()> {
         let Some(parent) = self.path.parent() else { return Ok(()) };
         Dir::new(self.storage.clone(), parent).create_path()?;
-        if !self.exists() {
-            self.create_missing()?;
+        if self.exists() {
+            return self.sync_parent_if_readable();
         }
+        self.create_missing()?;
+        self.sync_parent()
+    }
+
+    /// Makes the name of a directory durable that exists. Where its parent may not be read, and so not be synced, a
+    /// process like this one cannot have made it: it would have failed.
+    fn sync_parent_if_readable(&self) -> Result<()> {
         match self.sync_parent() {
-            // An ancestor that may not be read is none that a process like this one has made.
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             result => result,
         }

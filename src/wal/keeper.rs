@@ -67,9 +67,9 @@ impl Keeper {
             return;
         }
         let mut state = self.shared.state.lock();
-        // A time that no clock will show never comes.
-        if let Some(due) = within.and_then(|delay| Instant::now().checked_add(delay)) {
-            state.sync_by = Some(state.sync_by.map_or(due, |earlier| earlier.min(due)));
+        if let Some(delay) = within {
+            // A delay beyond what the clock can count is never due.
+            state.sync_by = earlier(state.sync_by, Instant::now().checked_add(delay));
         }
         self.shared.watching.store(idle, Ordering::Relaxed);
         self.shared.wake.notify_one();
@@ -128,10 +128,7 @@ impl Shared {
                     }
                     continue;
                 }
-                next = match (next, seen_at.checked_add(idle)) {
-                    (Some(sync_due), Some(mark_due)) => Some(sync_due.min(mark_due)),
-                    (sync_due, mark_due) => sync_due.or(mark_due),
-                };
+                next = earlier(next, seen_at.checked_add(idle));
             }
             match next {
                 Some(due) => {
@@ -154,5 +151,13 @@ impl Shared {
             }
             None => false,
         })
+    }
+}
+
+/// The earlier of two moments that may never come.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
