@@ -7,7 +7,7 @@
 use std::fs::{self, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +39,7 @@ impl Storage for RealDisk {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        refuse_pipes(path)?;
         let file = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
@@ -72,6 +73,7 @@ impl Storage for RealDisk {
     fn lock(&self, path: &Path, exclusive: bool) -> io::Result<Box<dyn LockGuard>> {
         // The kernel ends the lock with the descriptor, so `kill -9` leaves no stale lock behind. The file itself
         // stays: removing it would let two processes hold locks on two files of the same name.
+        refuse_pipes(path)?;
         let (file, taken) = if exclusive {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
             let taken = file.try_lock();
@@ -94,6 +96,17 @@ impl Storage for RealDisk {
 
     fn random_u64(&self) -> u64 {
         random_u64()
+    }
+}
+
+/// Opening a named pipe would wait, perhaps for ever, for somebody at its other end. What is not there is left to the
+/// call that opens it.
+fn refuse_pipes(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.file_type().is_fifo() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a named pipe, not a file"))
+        }
+        _ => Ok(()),
     }
 }
 

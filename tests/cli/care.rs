@@ -168,3 +168,17 @@ fn a_missing_segment_is_named() {
     }
     assert_eq!(place.run(&["verify", "demo"]).code, 3);
 }
+
+/// Opening a pipe waits for somebody at its other end: a pipe in the place of a file hung every command.
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused() {
+    for name in ["LOCK", "MANIFEST", "00000000000000000001.wal"] {
+        let place = Place::with(&[("a", "1")]);
+        let path = place.path("demo").join(name);
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        for args in [&["verify", "demo"][..], &["get", "demo", "a"], &["put", "demo", "a", "2"]] {
+            place.fails(args, 5, "io");
+        }
+    }
+}
