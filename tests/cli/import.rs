@@ -171,3 +171,19 @@ proptest! {
         prop_assert_eq!(read, entries.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_bad_name_of_a_keyspace_is_named_by_its_line() {
+    let place = Place::new();
+    let long = "x".repeat(65_536);
+    for (name, kind) in [("", "usage"), (long.as_str(), "too_large")] {
+        let lines = format!(
+            "{{\"key\":\"a\",\"value\":\"1\"}}\n{{\"key\":\"b\",\"value\":\"2\",\"keyspace\":\"{name}\"}}\n"
+        );
+        let ran = place.run_with(&["-f", "json", "import", "demo", "-"], lines.as_bytes());
+        assert_eq!((ran.code, &ran.error()["kind"]), (2, &kind.into()), "{ran:?}");
+        let error = ran.error();
+        assert!(error["error"].as_str().unwrap().starts_with("line 2: "), "{error}");
+        place.says(&["count", "demo"], "0\n");
+    }
+}
