@@ -187,3 +187,19 @@ fn a_bad_name_of_a_keyspace_is_named_by_its_line() {
         place.says(&["count", "demo"], "0\n");
     }
 }
+
+/// The finished file was renamed to the name that was given, whatever stood there: as root, `export DIR /dev/null
+/// --force` put a file in the place of the device.
+#[test]
+fn only_a_file_is_overwritten() {
+    let place = Place::with(&[("a", "1")]);
+    let pipe = place.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    place.fails(&["export", "demo", "pipe", "--force"], 2, "usage");
+    fs::create_dir(place.path("dir")).unwrap();
+    place.fails(&["export", "demo", "dir", "--force"], 2, "usage");
+    assert!(!pipe.symlink_metadata().unwrap().is_file());
+    fs::write(place.path("target"), "old").unwrap();
+    std::os::unix::fs::symlink("target", place.path("link")).unwrap();
+    place.ok(&["export", "demo", "link", "--force"]);
+}
