@@ -171,3 +171,35 @@ proptest! {
         prop_assert_eq!(read, entries.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_bad_name_of_a_keyspace_is_named_by_its_line() {
+    let place = Place::new();
+    let long = "x".repeat(65_536);
+    for (name, kind) in [("", "usage"), (long.as_str(), "too_large")] {
+        let lines = format!(
+            "{{\"key\":\"a\",\"value\":\"1\"}}\n{{\"key\":\"b\",\"value\":\"2\",\"keyspace\":\"{name}\"}}\n"
+        );
+        let ran = place.run_with(&["-f", "json", "import", "demo", "-"], lines.as_bytes());
+        assert_eq!((ran.code, &ran.error()["kind"]), (2, &kind.into()), "{ran:?}");
+        let error = ran.error();
+        assert!(error["error"].as_str().unwrap().starts_with("line 2: "), "{error}");
+        place.says(&["count", "demo"], "0\n");
+    }
+}
+
+/// The finished file was renamed to the name that was given, whatever stood there: as root, `export DIR /dev/null
+/// --force` put a file in the place of the device.
+#[test]
+fn only_a_file_is_overwritten() {
+    let place = Place::with(&[("a", "1")]);
+    let pipe = place.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    place.fails(&["export", "demo", "pipe", "--force"], 2, "usage");
+    fs::create_dir(place.path("dir")).unwrap();
+    place.fails(&["export", "demo", "dir", "--force"], 2, "usage");
+    assert!(!pipe.symlink_metadata().unwrap().is_file());
+    fs::write(place.path("target"), "old").unwrap();
+    std::os::unix::fs::symlink("target", place.path("link")).unwrap();
+    place.ok(&["export", "demo", "link", "--force"]);
+}

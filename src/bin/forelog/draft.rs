@@ -19,8 +19,15 @@ pub struct Draft {
 impl Draft {
     /// Begins a file beside where it is to be.
     pub fn new(path: &Path, force: bool) -> Result<Draft, Failure> {
-        if !force && path.symlink_metadata().is_ok() {
-            return Err(Failure::Exists(path.to_path_buf()));
+        match path.symlink_metadata() {
+            Ok(_) if !force => return Err(Failure::Exists(path.to_path_buf())),
+            // The new file takes the name of what is there, and nobody wants that of `/dev/null`.
+            Ok(there) if !there.is_file() && !there.is_symlink() => {
+                let reason =
+                    "is no file that could be overwritten; without a name the output goes to the screen";
+                return Err(Failure::Usage(format!("{} {reason}", path.display())));
+            }
+            _ => {}
         }
         let (path, mode) = replaced(path)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -39,13 +39,24 @@ pub fn parse(line: &[u8]) -> Result<Entry, Failure> {
     }
     let fields: Fields = serde_json::from_slice(line).map_err(|error| Failure::Usage(reason(&error)))?;
     let key = content("key", fields.key, fields.key_base64)?;
-    // Looked at here, because a batch does not say which of its keys is too long.
-    if key.len() > MAX_KEY_BYTES {
-        let (size, limit) = (key.len() as u64, MAX_KEY_BYTES as u64);
-        return Err(Failure::Store(Error::TooLarge { what: "key", size, limit }));
+    // Looked at here, because a batch does not say which of its lines is at fault.
+    check_length("key", key.len())?;
+    if let Some(name) = &fields.keyspace {
+        check_length("keyspace's name", name.len())?;
+        if name.is_empty() {
+            return Err(Failure::Usage("a keyspace needs a name".to_owned()));
+        }
     }
     let value = content("value", fields.value, fields.value_base64)?;
     Ok(Entry { key, value, keyspace: fields.keyspace })
+}
+
+fn check_length(what: &'static str, bytes: usize) -> Result<(), Failure> {
+    if bytes <= MAX_KEY_BYTES {
+        return Ok(());
+    }
+    let (size, limit) = (bytes as u64, MAX_KEY_BYTES as u64);
+    Err(Failure::Store(Error::TooLarge { what, size, limit }))
 }
 
 fn content(name: &str, text: Option<String>, base64: Option<String>) -> Result<Vec<u8>, Failure> {
