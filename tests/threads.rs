@@ -20,7 +20,7 @@ const WRITERS: u64 = 4;
 
 /// Each write is one of these: most wait for the disk, some do not.
 fn durability(number: u64) -> Durability {
-    if number % 3 == 0 { Durability::Buffered } else { Durability::Sync }
+    if number.is_multiple_of(3) { Durability::Buffered } else { Durability::Sync }
 }
 
 /// Runs the writers, cuts the power of copies of the disk meanwhile, and gives each to `check` with the highest LSN that

@@ -19,15 +19,8 @@ pub struct Draft {
 impl Draft {
     /// Begins a file beside where it is to be.
     pub fn new(path: &Path, force: bool) -> Result<Draft, Failure> {
-        match path.symlink_metadata() {
-            Ok(_) if !force => return Err(Failure::Exists(path.to_path_buf())),
-            // The new file takes the name of what is there, and nobody wants that of `/dev/null`.
-            Ok(there) if !there.is_file() && !there.is_symlink() => {
-                let reason =
-                    "is no file that could be overwritten; without a name the output goes to the screen";
-                return Err(Failure::Usage(format!("{} {reason}", path.display())));
-            }
-            _ => {}
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(Failure::Exists(path.to_path_buf()));
         }
         let (path, mode) = replaced(path)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -70,9 +63,9 @@ fn replaced(path: &Path) -> Result<(PathBuf, u32), Failure> {
     // For a new file the user's umask decides who may read it, as for every other one.
     let Ok(there) = path.metadata() else { return Ok((path.to_path_buf(), 0o666)) };
     if !there.is_file() {
-        let what =
-            if there.is_dir() { "a directory" } else { "no regular file; write to standard output instead" };
-        return Err(Failure::Usage(format!("{} is {what}", path.display())));
+        // The new file takes the name of what is there, and nobody wants that of `/dev/null`.
+        let reason = "is no file that could be overwritten; without a name the output goes to the screen";
+        return Err(Failure::Usage(format!("{} {reason}", path.display())));
     }
     let target = path.canonicalize().map_err(|source| Failure::file("open", path, source))?;
     Ok((target, there.permissions().mode()))
