@@ -4,7 +4,7 @@
 //! payload. Beside them it remembers where each key and value stands, so that applying it needs no decoding.
 //!
 //! INVARIANT: an encoded batch holds each key once. The memtable's law "the newest LSN wins, whatever the order"
-//! rests on it. [`WriteBatch::seal`] restores it: the last operation on a key wins.
+//! rests on it. `WriteBatch::seal` restores it: the last operation on a key wins.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};

@@ -6,7 +6,7 @@
 //!  create keyspace  2 │ keyspace │ name len │ name (UTF-8) …
 //! ```
 //!
-//! All numbers are variable-length integers of [`codec`](super::codec). There is no count: the record's length says
+//! All numbers are variable-length integers of [`codec`]. There is no count: the record's length says
 //! where the operations end. A batch holds a key once; the last operation on it wins before it is encoded.
 
 use std::fmt;
