@@ -1,154 +1,160 @@
-//! Puts and gets beside the limit of the disk, in one run: `cargo bench --bench store`.
+//! What a store can do beside the limit of the disk, in one run: `cargo bench --bench store`.
 //!
-//! Each figure is the median of interleaved rounds, so that a slow moment of the machine falls on all of them alike.
-//! Compare the ratios; absolute figures belong to one machine. Keys have 16 bytes and are random, values 100 bytes.
+//! ```text
+//!  cargo bench --bench store                                   all rows, 5 rounds
+//!  cargo bench --bench store -- --rounds 9 durable             the rows whose names hold "durable", and what they are
+//!                                                              compared with
+//! ```
+//!
+//! The rounds are interleaved: each runs every row once, so that a slow moment of the machine falls on all alike. A
+//! ratio is taken within a round, against the row that is named beside it; what is printed is the median over the
+//! rounds. Compare the ratios; absolute figures belong to one machine. Keys have 16 random bytes, values 100 that do
+//! not compress.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+#[path = "store/rows.rs"]
+mod rows;
+#[path = "store/work.rs"]
+mod work;
+
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::Duration;
 
-use forelog::{Db, Durability, Options, WriteBatch};
+use hdrhistogram::Histogram;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use rows::{ROWS, Row};
 
-const ROUNDS: usize = 5;
-const SYNCED_PUTS: u32 = 2_000;
-const BATCHES: u32 = 500;
-const BUFFERED_PUTS: u32 = 200_000;
-const GETS: u32 = 500_000;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn main() -> Result<()> {
-    let dir = tempfile::tempdir_in(".")?;
-    let rows: [(&str, Measure); 7] = [
-        ("raw write + sync, preallocated", raw_syncs),
-        ("durable put, 1 thread", durable_puts),
-        ("durable put, 8 threads", durable_puts_of_8),
-        ("durable batches of 100, puts", durable_batches),
-        ("buffered put, new keys", buffered_puts),
-        ("get, 1 thread", gets),
-        ("scan, entries", scan),
-    ];
-    let mut rates = vec![Vec::new(); rows.len()];
-    for round in 0..ROUNDS {
-        for (row, (name, measure)) in rows.iter().enumerate() {
-            let path = dir.path().join(format!("{round}-{row}"));
-            rates[row].push(measure(&path)?);
-            eprintln!("round {} of {ROUNDS}: {name}", round + 1);
+/// What one row did in one round.
+struct Run {
+    operations: u64,
+    took: Duration,
+    /// The latency of each call, in nanoseconds. Empty for rows of which only the rate counts.
+    latencies: Histogram<u64>,
+}
+
+impl Run {
+    fn rate(&self) -> f64 {
+        self.operations as f64 / self.took.as_secs_f64()
+    }
+
+    fn microseconds(&self, quantile: f64) -> f64 {
+        self.latencies.value_at_quantile(quantile) as f64 / 1000.0
+    }
+}
+
+struct Arguments {
+    rounds: usize,
+    filters: Vec<String>,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut parsed = Arguments { rounds: 5, filters: Vec::new() };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--bench" => {} // what cargo adds
+            "--rounds" => {
+                let number = given.next().and_then(|text| text.parse().ok()).filter(|rounds| *rounds > 0);
+                parsed.rounds = number.ok_or("--rounds needs a number above 0")?;
+            }
+            option if option.starts_with('-') => {
+                return Err(format!(
+                    "unknown option {option}; there is --rounds N, and parts of rows' names"
+                )
+                .into());
+            }
+            filter => parsed.filters.push(filter.to_owned()),
         }
     }
-    println!("{:<34} {:>12} {:>10}", "median of 5 rounds", "per second", "to raw");
-    let medians: Vec<f64> = rates.into_iter().map(median).collect();
-    for ((name, _), rate) in rows.iter().zip(&medians) {
-        println!("{name:<34} {rate:>12.0} {:>10.2}", rate / medians[0]);
+    Ok(parsed)
+}
+
+/// The rows that were asked for, and those that they are compared with.
+fn chosen(filters: &[String]) -> Vec<&'static Row> {
+    let asked = |row: &Row| filters.is_empty() || filters.iter().any(|filter| row.name.contains(&**filter));
+    let compared = |row: &Row| ROWS.iter().any(|other| asked(other) && other.beside == row.name);
+    ROWS.iter().filter(|row| asked(row) || compared(row)).collect()
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let Arguments { rounds, filters } = arguments()?;
+    let rows = chosen(&filters);
+    if rows.is_empty() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        return Err(format!("no row is named so; there are: {}", names.join("; ")).into());
+    }
+    // In the current directory: a temporary one may be in memory.
+    let dir = tempfile::tempdir_in(".")?;
+    let mut runs: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
+    for round in 0..rounds {
+        for (number, row) in rows.iter().enumerate() {
+            eprintln!("round {} of {rounds}: {}", round + 1, row.name);
+            let path = dir.path().join(format!("{round}-{number}"));
+            runs.entry(row.name).or_default().push(row.run(&path)?);
+            clear_away(&path)?;
+        }
+    }
+    print(&rows, &runs);
+    Ok(())
+}
+
+fn clear_away(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        std::fs::remove_dir_all(path)?;
+    } else {
+        std::fs::remove_file(path)?;
     }
     Ok(())
 }
 
-/// Does something with a fresh path and says how often a second it could.
-type Measure = fn(&Path) -> Result<f64>;
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
-fn rate(count: u32, took: Duration) -> f64 {
-    f64::from(count) / took.as_secs_f64()
-}
-
-fn random_key(random: &mut fastrand::Rng) -> [u8; 16] {
-    random.u128(..).to_ne_bytes()
-}
-
-fn raw_syncs(path: &Path) -> Result<f64> {
-    let file = OpenOptions::new().create_new(true).write(true).open(path)?;
-    file.set_len(64 << 20)?;
-    file.sync_all()?;
-    let record = [7; 176];
-    let started = Instant::now();
-    for number in 0..SYNCED_PUTS {
-        file.write_all_at(&record, 4096 + u64::from(number) * 176)?;
-        file.sync_data()?;
-    }
-    Ok(rate(SYNCED_PUTS, started.elapsed()))
-}
-
-fn durable_puts(path: &Path) -> Result<f64> {
-    let db = Db::open(path)?;
-    let mut random = fastrand::Rng::with_seed(1);
-    let started = Instant::now();
-    for _ in 0..SYNCED_PUTS {
-        db.put(random_key(&mut random), [7; 100])?;
-    }
-    Ok(rate(SYNCED_PUTS, started.elapsed()))
-}
-
-fn durable_puts_of_8(path: &Path) -> Result<f64> {
-    let db = Db::open(path)?;
-    let started = Instant::now();
-    std::thread::scope(|scope| -> Result<()> {
-        let put_all = |seed| {
-            let mut random = fastrand::Rng::with_seed(seed);
-            (0..SYNCED_PUTS).try_for_each(|_| db.put(random_key(&mut random), [7; 100]).map(|_| ()))
-        };
-        let threads: Vec<_> = (0..8).map(|seed| scope.spawn(move || put_all(seed))).collect();
-        for thread in threads {
-            thread.join().map_err(|_| "a writer panicked")??;
+fn print(rows: &[&Row], runs: &BTreeMap<&str, Vec<Run>>) {
+    println!(
+        "{:<36} {:>10}  {:>22}  {:>7} {:>7} {:>7}   beside (rate, p99, p99.9)",
+        "medians", "per second", "(lowest, highest)", "p50 us", "p99", "p99.9"
+    );
+    for row in rows {
+        let own = &runs[row.name];
+        let of = |figure: &dyn Fn(&Run) -> f64| median(own.iter().map(figure).collect());
+        let rates = own.iter().map(Run::rate);
+        let (lowest, highest) = (rates.clone().fold(f64::MAX, f64::min), rates.fold(0.0, f64::max));
+        print!("{:<36} {:>10.0}  {:>22}", row.name, of(&Run::rate), format!("({lowest:.0}, {highest:.0})"));
+        if own.iter().any(|run| !run.latencies.is_empty()) {
+            for quantile in [0.5, 0.99, 0.999] {
+                print!(" {:>7.1}", of(&|run| run.microseconds(quantile)));
+            }
+        } else {
+            print!(" {:>7} {:>7} {:>7}", "", "", "");
         }
-        Ok(())
-    })?;
-    Ok(rate(8 * SYNCED_PUTS, started.elapsed()))
-}
-
-fn durable_batches(path: &Path) -> Result<f64> {
-    let db = Db::open(path)?;
-    let mut random = fastrand::Rng::with_seed(1);
-    let started = Instant::now();
-    for _ in 0..BATCHES {
-        let mut batch = WriteBatch::new();
-        for _ in 0..100 {
-            batch.put(random_key(&mut random), [7; 100]);
+        if let Some(other) = runs.get(row.beside) {
+            let ratio = |figure: &dyn Fn(&Run) -> f64| {
+                median(own.iter().zip(other).map(|(run, beside)| figure(run) / figure(beside)).collect())
+            };
+            print!("   x {:.2}", ratio(&Run::rate));
+            let timed = |runs: &[Run]| runs.iter().all(|run| !run.latencies.is_empty());
+            if timed(own) && timed(other) {
+                print!(", {:.2}", ratio(&|run| run.microseconds(0.99)));
+                print!(", {:.2}", ratio(&|run| run.microseconds(0.999)));
+            }
+            print!(" of {}", row.beside);
         }
-        db.write(batch)?;
+        println!();
     }
-    Ok(rate(BATCHES * 100, started.elapsed()))
-}
-
-fn filled(path: &Path) -> Result<Db> {
-    let db = Options::new().durability(Durability::Buffered).open(path)?;
-    let mut random = fastrand::Rng::with_seed(1);
-    for _ in 0..BUFFERED_PUTS {
-        db.put(random_key(&mut random), [7; 100])?;
-    }
-    Ok(db)
-}
-
-fn buffered_puts(path: &Path) -> Result<f64> {
-    let started = Instant::now();
-    let db = filled(path)?;
-    let took = started.elapsed();
-    db.close()?;
-    Ok(rate(BUFFERED_PUTS, took))
-}
-
-fn gets(path: &Path) -> Result<f64> {
-    let db = filled(path)?;
-    let mut random = fastrand::Rng::with_seed(1);
-    let keys: Vec<_> = (0..BUFFERED_PUTS).map(|_| random_key(&mut random)).collect();
-    let started = Instant::now();
-    for _ in 0..GETS {
-        let key = keys[random.usize(..keys.len())];
-        if db.get(key)?.is_none() {
-            return Err("a key is missing".into());
-        }
-    }
-    Ok(rate(GETS, started.elapsed()))
-}
-
-fn scan(path: &Path) -> Result<f64> {
-    let db = filled(path)?;
-    let started = Instant::now();
-    let seen = db.iter().count();
-    Ok(rate(u32::try_from(seen)?, started.elapsed()))
 }
