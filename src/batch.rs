@@ -69,6 +69,7 @@ impl WriteBatch {
         value: impl AsRef<[u8]>,
     ) {
         let (keyspace, key, value) = (keyspace.into(), key.as_ref(), value.as_ref());
+        self.reserve(key.len() + value.len());
         Op::Put { keyspace, key, value }.append_to(&mut self.body);
         // A put's bytes end with the length of the value and the value; before them stands the key.
         let value_at = self.body.len() - value.len();
@@ -83,9 +84,18 @@ impl WriteBatch {
     /// Removes a key of a keyspace; no difference if it is absent.
     pub fn delete_in(&mut self, keyspace: impl Into<KeyspaceId>, key: impl AsRef<[u8]>) {
         let (keyspace, key) = (keyspace.into(), key.as_ref());
+        self.reserve(key.len());
         Op::Delete { keyspace, key }.append_to(&mut self.body);
         let end = self.body.len();
         self.spans.push(Span { keyspace, key: end - key.len()..end, value: None });
+    }
+
+    /// Makes room for the first operation, in one step and no more than it takes: most batches have no second one.
+    fn reserve(&mut self, bytes: usize) {
+        if self.spans.is_empty() {
+            self.spans.reserve_exact(1);
+            self.body.reserve_exact(bytes + MAX_OP_OVERHEAD);
+        }
     }
 
     /// How many operations the batch holds.
@@ -148,6 +158,9 @@ impl WriteBatch {
         batch
     }
 }
+
+/// The most that an operation takes beside its key and its value, in bytes: a tag, a keyspace and two lengths.
+const MAX_OP_OVERHEAD: usize = 1 + 5 + 9 + 9;
 
 /// Bytes of a length in the codec's variable-length form.
 const fn varint_bytes(number: usize) -> usize {

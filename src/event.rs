@@ -1,9 +1,12 @@
 //! What happened, told while it happens: for the shell's trace, progress bars, metrics and tests.
 //!
 //! A listener is called in the thread that did the work, sometimes under a lock of the log: it must be quick and must
-//! not call into the store. Without a listener nothing is built and nothing is called.
+//! not call into the store. If it panics, the panic ends there: whoever only listens cannot harm the store. Events of
+//! one thread come in their order; those of several may overtake each other. Without a listener nothing is built and
+//! nothing is called.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +119,8 @@ impl Events {
     /// Tells the listener, if there is one. `event` is built only then.
     pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         if let Some(listener) = &self.0 {
-            listener.event(&event());
+            // The panic's message has been printed. To pass it on would leave a write half done.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| listener.event(&event())));
         }
     }
 }

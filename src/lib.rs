@@ -54,6 +54,7 @@ pub mod memtable;
 pub mod options;
 pub mod recovery;
 pub mod storage;
+mod sync;
 pub mod wal;
 
 pub use batch::WriteBatch;
@@ -65,6 +66,7 @@ pub use lsn::Lsn;
 pub use memtable::{Entry, Range, Value};
 pub use options::{CreateMode, Durability, Options, RecoveryMode, WalOptions, WriteOptions};
 pub use recovery::RecoveryReport;
+pub use wal::Durable;
 
 /// The code of the README is compiled and run, too.
 #[cfg(doctest)]

@@ -49,6 +49,18 @@ impl Lsn {
         Lsn(self.0.saturating_sub(1))
     }
 
+    /// The LSN that comes so many later.
+    #[must_use]
+    pub(crate) const fn after(self, count: u64) -> Lsn {
+        Lsn(self.0.saturating_add(count))
+    }
+
+    /// The LSN that comes so many earlier ([`Lsn::ZERO`] at the least).
+    #[must_use]
+    pub(crate) const fn before(self, count: u64) -> Lsn {
+        Lsn(self.0.saturating_sub(count))
+    }
+
     /// How many LSNs lie between `earlier` and this one (0 if `earlier` is later).
     pub const fn distance_from(self, earlier: Lsn) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -10,7 +10,7 @@ use forelog::storage::{Fault, FaultKind, OperationKind, SimDisk};
 use forelog::{CreateMode, Db, Durability, Error, Lsn, Options, WriteBatch, WriteOptions};
 
 fn options(disk: &SimDisk) -> Options {
-    Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None)
+    Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None).spare_ahead(false)
 }
 
 fn open(disk: &SimDisk) -> Db {
@@ -50,7 +50,12 @@ fn a_buffered_write_is_visible_before_it_is_durable() {
 fn an_interval_is_kept_by_the_background_thread_which_ends_on_close() {
     // On the real disk and in real time; the bound is generous, because the machine may be busy.
     let dir = tempfile::tempdir().unwrap();
-    let db = Options::new().idle_mark(None).segment_bytes(8192).open(dir.path().join("store")).unwrap();
+    let db = Options::new()
+        .idle_mark(None)
+        .spare_ahead(false)
+        .segment_bytes(8192)
+        .open(dir.path().join("store"))
+        .unwrap();
     let lsn = put_with(&db, "a", Durability::Interval(Duration::from_millis(20)));
     let started = Instant::now();
     while db.durable_lsn() < lsn {
@@ -200,7 +205,7 @@ fn options_that_stay_with_the_store_are_kept_and_can_be_changed() {
     options(&disk).checksum(forelog::Checksum::Xxh3).open("store").unwrap().close().unwrap();
     let kept = || forelog::care::survey_on(Arc::new(disk.clone()), "store").unwrap();
     assert_eq!((kept().segment_bytes, kept().checksum), (8192, forelog::Checksum::Xxh3));
-    let plain = || Options::new().storage(Arc::new(disk.clone())).idle_mark(None);
+    let plain = || Options::new().storage(Arc::new(disk.clone())).idle_mark(None).spare_ahead(false);
     let db = plain().open("store").unwrap();
     db.put("k", vec![7; 3000]).unwrap();
     assert!(db.put("k", vec![7; 5000]).is_err(), "8 KiB segments still");

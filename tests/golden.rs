@@ -97,11 +97,11 @@ fn write_cut() -> SimDisk {
 const START_US: u64 = 1_700_000_000_000_000;
 
 fn store_options(disk: &SimDisk) -> Options {
-    Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None)
+    Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None).spare_ahead(false)
 }
 
 fn log_options(disk: &SimDisk) -> WalOptions {
-    let options = WalOptions::new().storage(Arc::new(disk.clone())).idle_mark(None);
+    let options = WalOptions::new().storage(Arc::new(disk.clone())).idle_mark(None).spare_ahead(false);
     options.segment_bytes(8192).checksum(Checksum::Xxh3)
 }
 

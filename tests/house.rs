@@ -11,9 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. `docs/ARCHITECTURE.md` says what each knows.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "lsn",
     "error",
+    "sync",
     "format",
     "storage",
     "event",

@@ -121,6 +121,7 @@ fn open(disk: &SimDisk) -> Db {
         .storage(Arc::new(disk.clone()))
         .segment_bytes(32 << 10)
         .idle_mark(None)
+        .spare_ahead(false)
         .open("/store")
         .unwrap()
 }

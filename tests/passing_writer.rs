@@ -23,7 +23,13 @@ struct Watched {
 struct WatchedFile(Arc<dyn File>, Watched);
 
 fn write_and_leave(disk: &Arc<MemoryDisk>) {
-    let db = Options::new().storage(disk.clone()).segment_bytes(8192).idle_mark(None).open("/store").unwrap();
+    let db = Options::new()
+        .storage(disk.clone())
+        .segment_bytes(8192)
+        .idle_mark(None)
+        .spare_ahead(false)
+        .open("/store")
+        .unwrap();
     db.put("a", "1").unwrap();
     db.put("b", "2").unwrap();
     db.close().unwrap();

@@ -279,7 +279,7 @@ fn a_rotation_behind_a_failed_sync_does_not_sync_again() {
 fn what_is_refused_leaves_no_trace() {
     let disk = SimDisk::new(1);
     disk.write_file("/file", b"text");
-    let options = || Options::new().storage(Arc::new(disk.clone())).idle_mark(None);
+    let options = || Options::new().storage(Arc::new(disk.clone())).idle_mark(None).spare_ahead(false);
     assert!(matches!(options().open("/file"), Err(Error::NotAStore { .. })));
     assert!(matches!(options().segment_bytes(0).open("/new"), Err(Error::InvalidOption { .. })));
     assert!(matches!(
@@ -336,7 +336,7 @@ impl Listener for Late {
 #[test]
 fn a_record_that_comes_before_a_mark_unsynced_gets_a_mark_of_its_own() {
     let late = Arc::new(Late::default());
-    let options = WalOptions::new().storage(Arc::new(MemoryDisk::new())).idle_mark(None);
+    let options = WalOptions::new().storage(Arc::new(MemoryDisk::new())).idle_mark(None).spare_ahead(false);
     let wal = Arc::new(options.listener(late.clone()).open("/log").unwrap());
     late.0.set(Arc::downgrade(&wal)).unwrap();
     wal.append_with(&[b"1"], Durability::Buffered).unwrap();

@@ -16,7 +16,7 @@ const ROUNDS: u64 = 20_000;
 type State = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn options(disk: &SimDisk) -> Options {
-    Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None)
+    Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None).spare_ahead(false)
 }
 
 fn state(db: &Db) -> State {

@@ -26,10 +26,15 @@ const USERS: &str = "users";
 /// What can be done to a store.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    Write { changes: Vec<Change>, durability: Durability },
+    Write {
+        changes: Vec<Change>,
+        durability: Durability,
+    },
     CreateKeyspace,
     Sync,
     Mark,
+    /// Makes the log's next segment's file ahead.
+    PrepareSpare,
 }
 
 /// A put, or a delete where there is no value.
@@ -86,6 +91,10 @@ impl Subject for StoreSubject {
             }
         }
         steps.push(Step::Close);
+        if flavor == Flavor::FailedSync {
+            // Nobody hears of a sync that fails while a spare is made, and nothing depends on it.
+            steps.retain(|step| !matches!(step, Step::Act(Action::PrepareSpare)));
+        }
         steps
     }
 
@@ -143,7 +152,7 @@ impl Subject for StoreSubject {
                 None => Effect::Grow(vec![vec![(keyspace_key(USERS), Some([][..].into()))]]),
             },
             Action::Mark => Effect::MayGrow(Changes::new()),
-            Action::Sync => Effect::Nothing,
+            Action::Sync | Action::PrepareSpare => Effect::Nothing,
         }
     }
 
@@ -164,11 +173,16 @@ impl Subject for StoreSubject {
             Action::CreateKeyspace => db.keyspace(USERS).map(|_| ()),
             Action::Sync => db.sync().map(|_| ()),
             Action::Mark => db.mark(),
+            // As the background thread does it: a failure is not the store's.
+            Action::PrepareSpare => db.prepare_spare().or(Ok(())),
         }
     }
 
-    fn path(&self, _: &Action) -> CrashPath {
-        CrashPath::Append
+    fn path(&self, action: &Action) -> CrashPath {
+        match action {
+            Action::PrepareSpare => CrashPath::Rotation,
+            _ => CrashPath::Append,
+        }
     }
 
     fn close_mark(&self, _: &Db) -> Changes {
@@ -185,7 +199,11 @@ impl Subject for StoreSubject {
 }
 
 fn options(disk: &SimDisk) -> Options {
-    Options::new().storage(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES).idle_mark(None)
+    Options::new()
+        .storage(Arc::new(disk.clone()))
+        .segment_bytes(SEGMENT_BYTES)
+        .idle_mark(None)
+        .spare_ahead(false)
 }
 
 /// Some batches: puts, overwrites and deletes over a few keys in two keyspaces, synced or buffered.
@@ -200,6 +218,9 @@ fn writes(steps: &mut Vec<Step<Action>>, draw: &mut Draw, count: u64, longest: u
         let changes = changes.collect();
         let durability = if draw.one_in(2) { Durability::Buffered } else { Durability::Sync };
         steps.push(Step::Act(Action::Write { changes, durability }));
+        if draw.one_in(4) {
+            steps.push(Step::Act(Action::PrepareSpare));
+        }
         match draw.below(10) {
             0 | 1 => steps.push(Step::Act(Action::Mark)),
             2 => steps.push(Step::Act(Action::Sync)),

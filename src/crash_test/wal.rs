@@ -29,6 +29,8 @@ pub(super) enum Action {
     Sync,
     Mark,
     Rotate,
+    /// Makes the next segment's file ahead.
+    PrepareSpare,
     /// Cuts off so many records.
     CutAfter {
         records: u64,
@@ -85,6 +87,10 @@ impl Subject for WalSubject {
             }
         }
         steps.push(Step::Close);
+        if flavor == Flavor::FailedSync {
+            // Nobody hears of a sync that fails while a spare is made, and nothing depends on it.
+            steps.retain(|step| !matches!(step, Step::Act(Action::PrepareSpare)));
+        }
         steps
     }
 
@@ -97,6 +103,7 @@ impl Subject for WalSubject {
             .storage(Arc::new(disk.clone()))
             .segment_bytes(SEGMENT_BYTES)
             .idle_mark(None)
+            .spare_ahead(false)
             .listener(watch.clone())
             .open(DIR)
     }
@@ -156,7 +163,7 @@ impl Subject for WalSubject {
             Action::Mark => Effect::MayGrow(record(last + 1, RecordKind::SyncMark, &[])),
             Action::CutAfter { records } => Effect::Cut(cut_at(last, oldest, *records)),
             Action::RemoveBefore { records } => Effect::RemoveBefore(last.saturating_sub(*records)),
-            Action::Sync | Action::Rotate => Effect::Nothing,
+            Action::Sync | Action::Rotate | Action::PrepareSpare => Effect::Nothing,
         }
     }
 
@@ -170,6 +177,8 @@ impl Subject for WalSubject {
             Action::Sync => wal.sync().map(|_| ()),
             Action::Mark => wal.mark().map(|_| ()),
             Action::Rotate => wal.rotate(),
+            // As the background thread does it: a failure is not the log's.
+            Action::PrepareSpare => wal.prepare_spare().or(Ok(())),
             Action::CutAfter { records } => wal.cut_after(Lsn::new(cut_at(last, oldest, *records))),
             Action::RemoveBefore { records } => {
                 wal.remove_before(Lsn::new(last.saturating_sub(*records))).map(|_| ())
@@ -180,7 +189,7 @@ impl Subject for WalSubject {
     fn path(&self, action: &Action) -> CrashPath {
         match action {
             Action::Append { .. } | Action::Sync | Action::Mark => CrashPath::Append,
-            Action::Rotate => CrashPath::Rotation,
+            Action::Rotate | Action::PrepareSpare => CrashPath::Rotation,
             Action::CutAfter { .. } => CrashPath::CutAfter,
             Action::RemoveBefore { .. } => CrashPath::RemoveBefore,
         }
@@ -206,6 +215,9 @@ fn writes(steps: &mut Vec<Step<Action>>, draw: &mut Draw, count: u64, longest: u
         let payloads = (0..in_group).map(|_| draw.payload(0, longest)).collect();
         let durability = if draw.one_in(2) { Durability::Buffered } else { Durability::Sync };
         steps.push(Step::Act(Action::Append { payloads, durability }));
+        if draw.one_in(4) {
+            steps.push(Step::Act(Action::PrepareSpare));
+        }
         match draw.below(12) {
             0 | 1 => steps.push(Step::Act(Action::Mark)),
             2 => steps.push(Step::Act(Action::Sync)),

@@ -1,220 +1,119 @@
 //! The life of a write: judge → log → apply → sync → publish.
 //!
+//! ```text
+//!              one group at a time            groups side by side
+//!   A, B, C ─▶ ┌ judge ─▶ log ┐ ─▶ apply ─▶ [ sync, if one of them asks for it ] ─▶ publish ─▶ A, B, C return
+//!              └─── turn ─────┘                gate
+//! ```
+//!
 //! 1. **judge**: what fails gets no LSN and leaves no byte.
-//! 2. **log**: the record is written, not synced.
-//! 3. **apply**: its versions go into the memtable, where nobody sees them: readers look at the visible LSN.
+//! 2. **log**: the group's records are written, with one `write_at`, not synced.
+//! 3. **apply**: their versions go into the memtable, where nobody sees them: readers look at the visible LSN.
 //! 4. **sync**, if it was asked for, shared with everybody who waits at the gate.
-//! 5. **publish**: the visible LSN moves on, over the longest prefix in which each `Sync` record is durable.
+//! 5. **publish**: the visible LSN moves on, over the longest prefix that is applied and in which each `Sync` record is
+//!    durable ([`Pending`]).
 //!
-//! The first three happen under the commit lock, so the order of the log is the order of the memtable. The sync does
-//! not: the next writer logs and applies while the disk works.
+//! The first in line does this for all who have joined it ([`Queue`]). Only judging and logging need the turn: while
+//! the disk works for one group, the next is judged, logged and applied. Groups may be applied in another order than
+//! they were logged in, because applying is commutative: the newest LSN wins.
 //!
-//! LOCKS: `commit`, then those of the log; `pending` is held for a few instructions and takes nothing.
+//! LOCKS: the queue's turn, then those of the log; `pending` is held for a few instructions and takes nothing.
 //!
-//! What a crash leaves behind: before the log's write returned, nothing or a torn tail; after it, a record that
-//! recovery may find, whether it was acknowledged or not. Nothing is ever applied that is not in the log before.
+//! What a crash leaves behind: before the log's write returned, nothing or a torn tail; after it, records that
+//! recovery may find, whether they were acknowledged or not. Nothing is ever applied that is not in the log before.
+//!
+//! Where to read next: `pending`, then `wal::queue` and `wal::gate`.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
+use super::pending::Pending;
+use super::store::Store;
 use super::unknown_keyspace;
 use crate::batch::{SealedBatch, WriteBatch};
-use crate::catalog::{Catalog, NoSuchKeyspace, Space};
+use crate::catalog::NoSuchKeyspace;
 use crate::error::{Error, Result};
-use crate::event::{Event, Events};
-use crate::format::{MAX_KEY_BYTES, Op, StoreId};
+use crate::event::Event;
 use crate::lsn::Lsn;
-use crate::memtable::Tracker;
-use crate::options::{Durability, Options};
-use crate::recovery::{Recovered, RecoveryReport};
-use crate::storage::LockGuard;
-use crate::storage::dir::Dir;
-use crate::wal::{Keeper, Kept, Wal};
+use crate::options::{Durability, shortest_interval};
+use crate::sync::{AtomicBool, MutexGuard, Ordering, yield_before_sleep};
+use crate::wal::{Members, Outcome, Wal, Work};
 
-/// What all handles of a store share.
+/// What one caller wants written, and what became of it.
 #[derive(Debug)]
-pub(super) struct Store {
-    pub(super) dir: Dir,
-    options: Options,
-    pub(super) store_id: StoreId,
-    pub(super) tracker: Arc<Tracker>,
-    pub(super) catalog: Catalog,
-    pub(super) report: RecoveryReport,
-    /// `None` when opened for reading only.
-    pub(super) wal: Option<Wal>,
-    /// The directory's lock when opened for reading only; otherwise the log has it.
-    lock: Mutex<Option<Box<dyn LockGuard>>>,
-    /// Held while a batch is judged, logged and applied.
-    commit: Mutex<()>,
-    pending: Mutex<Pending>,
-    keeper: Keeper,
-    closed: AtomicBool,
+pub(super) struct Write {
+    batch: SealedBatch,
+    durability: Durability,
+    outcome: Outcome,
+    /// Somebody has taken it on to apply this.
+    taken: AtomicBool,
 }
 
-/// What is applied and not yet published.
-#[derive(Debug)]
-struct Pending {
-    /// The last LSN applied. INVARIANT: every LSN up to it is applied.
-    applied: Lsn,
-    /// The records that may be published only when they are durable, ascending.
-    syncs: VecDeque<Lsn>,
+impl Write {
+    fn wants_sync(&self) -> bool {
+        self.durability == Durability::Sync
+    }
 }
 
-impl Pending {
-    /// The end of the longest prefix in which each `Sync` record is durable.
-    fn publishable(&mut self, durable: Lsn) -> Lsn {
-        while self.syncs.front().is_some_and(|lsn| *lsn <= durable) {
-            self.syncs.pop_front();
-        }
-        self.syncs.front().map_or(self.applied, |lsn| lsn.previous())
+/// What is logged and not published, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Unpublished {
+    pending: Pending,
+    /// Threads that wait for others to apply or publish.
+    sleeping: usize,
+}
+
+impl Unpublished {
+    /// Everything up to `applied` is applied and published.
+    pub(super) fn new(applied: Lsn) -> Unpublished {
+        Unpublished { pending: Pending::new(applied), sleeping: 0 }
+    }
+
+    /// A record is logged that must be durable before it is published. To be called in the order of the log.
+    pub(super) fn must_be_durable(&mut self, lsn: Lsn) {
+        self.pending.must_be_durable(lsn);
     }
 }
 
 impl Store {
-    pub(super) fn new(dir: Dir, options: Options, recovered: Recovered) -> Store {
-        let Recovered { wal, lock, manifest, tracker, catalog, report } = recovered;
-        let applied = tracker.visible();
-        Store {
-            dir,
-            store_id: manifest.store_id,
-            tracker,
-            catalog,
-            report,
-            wal,
-            lock: Mutex::new(lock),
-            commit: Mutex::new(()),
-            pending: Mutex::new(Pending { applied, syncs: VecDeque::new() }),
-            keeper: Keeper::new(options.idle_mark),
-            closed: AtomicBool::new(false),
-            options,
-        }
-    }
-
-    pub(super) fn options(&self) -> &Options {
-        &self.options
-    }
-
-    fn events(&self) -> &Events {
-        &self.options.events
-    }
-
-    /// # Errors
-    /// [`Error::Closed`].
-    pub(super) fn check_open(&self) -> Result<()> {
-        // ORDER: Relaxed. A call beside a close may go either way.
-        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
-    }
-
-    /// The log of a store that can be written.
-    fn wal(&self) -> Result<&Wal> {
-        self.check_open()?;
-        self.wal.as_ref().ok_or_else(|| Error::ReadOnly { dir: self.dir.path().to_path_buf() })
-    }
-
     pub(super) fn write(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> Result<Lsn> {
         let wal = self.wal()?;
         let batch = batch.seal()?;
         if batch.len() == 0 {
             return Ok(self.tracker.visible());
         }
+        // Before it joins others: what is too long must not fail with them, or they with it.
+        wal.check_size(batch.body().len())?;
         self.events().tell(|| Event::Encoded { ops: batch.len(), bytes: batch.body().len() });
-        let lsn = {
-            let _commit = self.commit.lock();
-            self.catalog.check(&batch).map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))?;
-            let lsn = wal.write(&[batch.body()])?;
-            self.catalog.apply(lsn, &batch).map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))?;
-            self.applied(lsn, batch.len(), durability);
-            lsn
-        };
-        self.finish(wal, lsn, durability)?;
-        self.collect_garbage_of(&batch);
-        Ok(lsn)
+        let write = Write { batch, durability, outcome: Outcome::default(), taken: AtomicBool::new(false) };
+        self.queue.pass(write, durability == Durability::Sync, &Writing { store: self, wal })
     }
 
-    /// The keyspace of this name; logs its creation if there is none.
-    pub(super) fn keyspace(self: &Arc<Self>, name: &str) -> Result<Arc<Space>> {
-        if let Some(space) = self.catalog.find(name).filter(|space| space.created <= self.tracker.visible()) {
-            return Ok(space);
-        }
-        let wal = self.wal()?;
-        if name.is_empty() {
-            let reason = "a keyspace needs a name".to_owned();
-            return Err(Error::InvalidOption { option: "keyspace", reason });
-        }
-        if name.len() > MAX_KEY_BYTES {
-            let (size, limit) = (name.len() as u64, MAX_KEY_BYTES as u64);
-            return Err(Error::TooLarge { what: "keyspace's name", size, limit });
-        }
-        let commit = self.commit.lock();
-        let space = match self.catalog.find(name) {
-            // Another thread has just logged its creation: wait for that to be published.
-            Some(space) => space,
-            None => {
-                let id = self.catalog.next_id();
-                let op = Op::CreateKeyspace { id, name };
-                let mut body = Vec::new();
-                op.append_to(&mut body);
-                let lsn = wal.write(&[&body])?;
-                let created = self.catalog.apply_op(lsn, op).and_then(|()| self.catalog.get(id));
-                let space = created.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))?;
-                self.applied(lsn, 1, Durability::Sync);
-                space
-            }
-        };
-        drop(commit);
-        self.finish(wal, space.created, Durability::Sync)?;
-        Ok(space)
+    /// Takes note of a run of records that is applied, and publishes what that allows.
+    pub(super) fn applied(&self, wal: &Wal, first: Lsn, last: Lsn) {
+        let mut unpublished = self.pending.lock();
+        unpublished.pending.applied(first, last);
+        self.publish_locked(wal, unpublished);
     }
 
-    /// Takes note of a record that is logged and applied. Called under the commit lock.
-    fn applied(&self, lsn: Lsn, ops: usize, durability: Durability) {
-        let mut pending = self.pending.lock();
-        pending.applied = lsn;
-        if durability == Durability::Sync {
-            pending.syncs.push_back(lsn);
-        }
-        drop(pending);
-        self.events().tell(|| Event::Applied { lsn, ops });
+    pub(super) fn publish(&self, wal: &Wal) {
+        self.publish_locked(wal, self.pending.lock());
     }
 
-    /// Steps 4 and 5: returns when the record is as durable as was asked for, and visible.
-    fn finish(self: &Arc<Self>, wal: &Wal, lsn: Lsn, durability: Durability) -> Result<()> {
-        let within = match durability {
-            Durability::Interval(delay) => Some(delay),
-            Durability::Sync | Durability::Buffered => None,
-        };
-        self.keeper.wrote(within, || -> Weak<Store> { Arc::downgrade(self) });
-        if durability == Durability::Sync {
-            wal.wait_durable(lsn)?;
+    /// Step 5. A poisoned store publishes nothing more: what it cannot vouch for is never seen.
+    fn publish_locked(&self, wal: &Wal, mut unpublished: MutexGuard<'_, Unpublished>) {
+        let before = self.tracker.visible();
+        let mut visible = before;
+        if !wal.is_poisoned() {
+            visible = visible.max(unpublished.pending.publishable(wal.durable_lsn()));
+            // Under the lock, so that what is applied cannot be ahead of what was published with it.
+            self.tracker.publish(visible);
         }
-        self.publish(wal);
-        // A record that need not be durable itself may stand behind one that must: visibility keeps the log's order.
-        while let Some(before) = self.held_back_by(lsn) {
-            wal.wait_durable(before)?;
-            self.publish(wal);
+        let sleeping = unpublished.sleeping;
+        drop(unpublished);
+        if sleeping > 0 {
+            self.moved.notify_all();
         }
-        Ok(())
-    }
-
-    /// The record that must be durable before `lsn` can be published, if `lsn` is not published yet.
-    fn held_back_by(&self, lsn: Lsn) -> Option<Lsn> {
-        if self.tracker.visible() >= lsn {
-            return None;
-        }
-        self.pending.lock().syncs.front().copied().filter(|first| *first <= lsn)
-    }
-
-    fn publish(&self, wal: &Wal) {
-        let mut pending = self.pending.lock();
-        let visible = pending.publishable(wal.durable_lsn());
-        let moved = visible > self.tracker.visible();
-        // Under the lock, so that `applied` cannot be ahead of what was published with it.
-        self.tracker.publish(visible);
-        drop(pending);
-        if moved {
+        if visible > before {
             self.events().tell(|| Event::Published { visible });
         }
     }
@@ -232,82 +131,165 @@ impl Store {
         }
     }
 
-    /// Collects garbage in all keyspaces, in up to `budget` blocks of each.
-    pub(super) fn collect_garbage(&self, budget: usize) {
-        for space in self.catalog.all() {
-            space.table.collect_garbage(budget);
-        }
+    /// What a poisoned store has published: no more will be. So a write that is told of the failure is never seen.
+    fn visible_for_good(&self) -> Lsn {
+        // ORDER: the lock first. Whoever publishes looks for the poison with the lock held; who has done so before we
+        // got it has also published.
+        let _unpublished = self.pending.lock();
+        self.tracker.visible()
     }
 
-    pub(super) fn durable(&self) -> Lsn {
-        // A store that was opened for reading only knows what the files prove.
-        self.wal.as_ref().map_or(self.report.log.proven_lsn, Wal::durable_lsn)
-    }
-
-    pub(super) fn sync(&self) -> Result<Lsn> {
-        let wal = self.wal()?;
-        let durable = wal.sync()?;
-        self.publish(wal);
-        Ok(durable)
-    }
-
-    pub(super) fn wait_durable(&self, lsn: Lsn) -> Result<()> {
-        let wal = self.wal()?;
-        wal.wait_durable(lsn)?;
-        self.publish(wal);
-        Ok(())
-    }
-
-    /// See [`Db::mark`](super::Db::mark). The commit lock is held for the write alone, not for the syncs around it.
-    pub(super) fn mark(&self) -> Result<()> {
-        let wal = self.wal()?;
-        wal.sync()?;
-        let lsn = {
-            let _commit = self.commit.lock();
-            let lsn = wal.write_mark()?;
-            if let Some(lsn) = lsn {
-                self.pending.lock().applied = lsn;
+    /// Returns when `lsn`, which is logged and applied, is visible. What stands before it in the log may have to be
+    /// synced first, which is done here, or to be applied, which another thread is doing.
+    pub(super) fn wait_published(&self, wal: &Wal, lsn: Lsn) -> Result<()> {
+        while self.tracker.visible() < lsn {
+            wal.check_poison()?;
+            self.publish(wal);
+            let held_back_by = self.pending.lock().pending.first_sync_up_to(lsn);
+            if let Some(sync) = held_back_by {
+                wal.wait_durable(sync)?;
+            } else if !yield_before_sleep(|| self.tracker.visible() >= lsn) {
+                let mut unpublished = self.pending.lock();
+                // From here on nothing is applied or published unseen: that takes the lock, and looks who sleeps.
+                if unpublished.pending.publishable(wal.durable_lsn()) < lsn && !wal.is_poisoned() {
+                    unpublished.sleeping += 1;
+                    unpublished = self.moved.wait(unpublished);
+                    unpublished.sleeping -= 1;
+                }
             }
-            lsn
+        }
+        Ok(())
+    }
+}
+
+/// The work on what is written.
+struct Writing<'a> {
+    store: &'a Arc<Store>,
+    wal: &'a Wal,
+}
+
+impl Writing<'_> {
+    /// Step 1: whether the batch can be applied, now that everything before it in the log is known.
+    fn judge(&self, write: &Write) -> bool {
+        match self.store.catalog.check(&write.batch) {
+            Ok(()) => true,
+            Err(NoSuchKeyspace(id)) => {
+                write.outcome.failed(unknown_keyspace(id));
+                false
+            }
+        }
+    }
+
+    /// Step 2: writes what was judged to be fine, and gives it its LSNs.
+    fn log_judged(&self, judged: &[&Write]) {
+        let (one, many);
+        let bodies: &[&[u8]] = match judged {
+            [] => return,
+            [write] => {
+                one = [write.batch.body()];
+                &one
+            }
+            _ => {
+                many = judged.iter().map(|write| write.batch.body()).collect::<Vec<_>>();
+                &many
+            }
         };
-        if let Some(lsn) = lsn {
-            wal.wait_durable(lsn)?;
+        let last = match self.wal.write(bodies) {
+            Ok(last) => last,
+            Err(error) => return judged.iter().for_each(|write| write.outcome.failed(error.clone())),
+        };
+        let first = last.before(bodies.len() as u64).next();
+        let logged = || (0..).zip(judged).map(|(number, write)| (first.after(number), write));
+        if judged.iter().any(|write| write.wants_sync()) {
+            let mut unpublished = self.store.pending.lock();
+            let syncs = logged().filter(|(_, write)| write.wants_sync());
+            syncs.for_each(|(lsn, _)| unpublished.must_be_durable(lsn));
         }
-        self.publish(wal);
-        Ok(())
+        // ORDER: last. From here on a follower may apply, and what is applied may be published.
+        logged().for_each(|(lsn, write)| write.outcome.logged(lsn));
     }
 
-    pub(super) fn close(&self) -> Result<()> {
-        self.keeper.stop();
-        let _commit = self.commit.lock();
-        // ORDER: Relaxed, see `check_open`; writers are kept out by the commit lock and by the log itself.
-        if self.closed.swap(true, Ordering::Relaxed) {
-            return Ok(());
+    /// Step 3, once for each write, by whoever comes first: its own thread, if that is awake, or its leader.
+    fn apply(&self, write: &Write) {
+        let Some(lsn) = write.outcome.lsn() else { return };
+        // ORDER: Relaxed. It only decides who applies; what is applied is found through the memtable.
+        if write.taken.load(Ordering::Relaxed) || write.taken.swap(true, Ordering::Relaxed) {
+            return;
         }
-        self.lock.lock().take();
-        let Some(wal) = &self.wal else { return Ok(()) };
-        wal.close()?;
-        self.pending.lock().applied = wal.last_lsn();
-        self.publish(wal);
-        Ok(())
+        if let Err(NoSuchKeyspace(id)) = self.store.catalog.apply(lsn, &write.batch) {
+            // It was there when the batch was judged. Nothing may be published without it.
+            self.wal.poison(unknown_keyspace(id));
+        }
+        self.store.events().tell(|| Event::Applied { lsn, ops: write.batch.len() });
+        self.store.applied(self.wal, lsn, lsn);
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        // Whoever wants to know whether this worked calls `close`.
-        let _ = self.close();
-    }
-}
+impl Work for Writing<'_> {
+    type Item = Write;
+    type Result = Result<Lsn>;
 
-impl Kept for Store {
-    fn sync(&self) {
-        // A failure poisons the log: the next writer hears of it.
-        let _ = Store::sync(self);
+    fn bytes(&self, write: &Write) -> usize {
+        write.batch.body().len()
     }
 
-    fn mark(&self) {
-        let _ = Store::mark(self);
-        self.collect_garbage(usize::MAX);
+    /// Steps 1 and 2.
+    fn log(&self, group: &Members<Write>) {
+        // One write alone is the common case, and others wait for the turn: nothing is allocated for it.
+        if group.is_one() {
+            let alone = Some(group.leader()).filter(|write| self.judge(write));
+            self.log_judged(alone.as_slice());
+        } else {
+            let judged: Vec<&Write> = group.iter().filter(|write| self.judge(write)).collect();
+            self.log_judged(&judged);
+        }
+    }
+
+    /// Step 3 of a follower that is awake.
+    fn meanwhile(&self, write: &Write) {
+        self.apply(write);
+    }
+
+    /// Steps 3 to 5: returns when the records are as durable as was asked for, and visible.
+    fn finish(&self, group: &Members<Write>) {
+        let Writing { store, wal } = self;
+        wal.wake_sleepers_if_owed();
+        let logged = || group.iter().filter_map(|write| Some((write.outcome.lsn()?, write)));
+        let Some((last, _)) = logged().last() else { return };
+        self.apply(group.leader());
+        let within = shortest_interval(group.iter().map(|write| write.durability));
+        store.keeper.wrote(within, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(store) });
+        let syncs = || logged().filter(|(_, write)| write.wants_sync());
+        let synced = match syncs().last() {
+            // Followers apply their own meanwhile. The rest of the group stands in line with these: visibility keeps
+            // the log's order.
+            Some((lsn, _)) => wal.wait_durable_for(lsn, syncs().count()),
+            None => Ok(()),
+        };
+        // What those who sleep have not done.
+        group.followers().for_each(|write| self.apply(write));
+        let ended = synced.and_then(|()| store.wait_published(wal, last));
+        let visible = if ended.is_ok() { last } else { store.visible_for_good() };
+        for (lsn, write) in logged() {
+            match &ended {
+                Err(error) if lsn > visible => write.outcome.failed(error.clone()),
+                _ => write.outcome.settled(),
+            }
+        }
+    }
+
+    fn panicked(&self) {
+        self.wal.poison_after_panic();
+        // Whoever waits for what this thread was to apply.
+        self.store.publish(self.wal);
+    }
+
+    fn result(&self, write: &Write) -> Result<Lsn> {
+        let lsn = match write.outcome.result() {
+            Some(result) => result?,
+            None => return Err(self.wal.check_poison().err().unwrap_or(Error::Closed)),
+        };
+        self.store.collect_garbage_of(&write.batch);
+        Ok(lsn)
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use super::commit::Store;
+use super::store::Store;
 use super::{Db, Snapshot};
 use crate::batch::WriteBatch;
 use crate::catalog::Space;

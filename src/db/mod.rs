@@ -1,8 +1,8 @@
 //! The store: [`Db`].
 //!
 //! ```text
-//!  put ─▶ encode ─▶ ┌ judge ─▶ log ─▶ apply ┐ ─▶ sync ─▶ publish ─▶ done
-//!                   └──── commit lock ──────┘    gate
+//!  put ─▶ encode ─▶ ┌ judge ─▶ log ┐ ─▶ apply ─▶ sync ─▶ publish ─▶ done
+//!                   └─── turn ─────┘              gate
 //!  get ─────────────────────────────────────────────────▶ memtable, at the visible LSN
 //! ```
 //!
@@ -12,8 +12,10 @@
 
 mod commit;
 mod keyspace;
+mod pending;
 mod snapshot;
 mod stats;
+mod store;
 
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
@@ -24,14 +26,15 @@ use crate::error::{Error, Result};
 use crate::format::{KeyspaceId, StoreId};
 use crate::lsn::Lsn;
 use crate::memtable::{Range, Value};
-use crate::options::{Options, WriteOptions};
+use crate::options::{Options, WriteOptions, check_durability};
 use crate::recovery::{self, RecoveryReport};
 use crate::storage::dir::Dir;
+use crate::wal::Durable;
 
-use self::commit::Store;
 pub use self::keyspace::Keyspace;
 pub use self::snapshot::Snapshot;
 pub use self::stats::Stats;
+use self::store::Store;
 
 /// A durable, ordered, in-memory key-value store.
 ///
@@ -40,7 +43,7 @@ pub use self::stats::Stats;
 ///
 /// What is promised, whatever happens: a write that was acknowledged under [`Durability::Sync`](crate::Durability)
 /// survives a power cut, together with everything before it; a batch is seen whole or not at all; after a crash the
-/// store is the state after some LSN that is not below the last acknowledged one.
+/// store is the state after some LSN that is not below the last one acknowledged so.
 ///
 /// ```
 /// use forelog::Db;
@@ -118,10 +121,10 @@ impl Db {
         self.store.write(batch, self.store.options().durability)
     }
 
-    /// Writes a batch with a durability of its own.
+    /// Writes a batch with a durability of its own. An empty batch waits for nothing.
     ///
     /// # Errors
-    /// As [`Db::write`].
+    /// As [`Db::write`]; [`Error::InvalidOption`] for an interval of 0.
     ///
     /// ```
     /// use forelog::{Db, Durability, WriteBatch, WriteOptions};
@@ -135,7 +138,9 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_with(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Lsn> {
-        self.store.write(batch, options.durability.unwrap_or(self.store.options().durability))
+        let durability = options.durability.unwrap_or(self.store.options().durability);
+        check_durability(durability)?;
+        self.store.write(batch, durability)
     }
 
     /// The value of a key of the default keyspace.
@@ -231,6 +236,26 @@ impl Db {
     /// As [`Db::sync`]; [`Error::InvalidOption`] for an LSN that was not given out yet.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
         self.store.wait_durable(lsn)
+    }
+
+    /// A future that resolves once everything up to `lsn` is durable. It needs no runtime and blocks no thread: the
+    /// sync is done in the background, and has been asked for when this returns. (Where the system gives no thread for
+    /// that, this call itself syncs.) `examples/durable_async.rs` shows it.
+    ///
+    /// # Errors
+    /// As [`Db::wait_durable`]. The future: [`Error::Poisoned`].
+    pub fn durable(&self, lsn: Lsn) -> Result<Durable> {
+        self.store.durable_future(lsn)
+    }
+
+    /// Makes the file of the log's next segment ahead of time, as the background thread does when the current one is
+    /// half full. Nothing happens if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the store goes on, and tries again when the file is needed; [`Error::Poisoned`],
+    /// [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn prepare_spare(&self) -> Result<()> {
+        self.store.prepare_spare()
     }
 
     /// Writes and syncs a sync mark, as the background thread does when the store falls idle: from here on it is

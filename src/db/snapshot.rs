@@ -3,8 +3,8 @@
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use super::commit::Store;
 use super::keyspace::Keyspace;
+use super::store::Store;
 use crate::catalog::Space;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;

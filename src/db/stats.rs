@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::commit::Store;
+use super::store::Store;
 use crate::lsn::Lsn;
 use crate::wal::Wal;
 

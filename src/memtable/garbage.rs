@@ -67,25 +67,21 @@ impl Queue {
     }
 
     /// The next block that is worth a sweep.
+    ///
+    /// First wakes what was parked, if the oldest snapshot is not the one that it was parked for. The oldest, and not
+    /// any: scans come and go all the time beside a long snapshot, and what one of them kept in a block is bounded and
+    /// goes with the next sweep there.
     fn pop(&self, horizon: &Horizon) -> Option<(Arc<Block>, From)> {
         let mut lists = self.lists.lock();
+        if lists.parked_by != horizon.oldest_pin() && !lists.parked.is_empty() {
+            let mut parked = mem::take(&mut lists.parked);
+            lists.woken.append(&mut parked);
+        }
         if let Some(block) = lists.woken.pop() {
             return Some((block, From::Woken));
         }
         let due = lists.queued.front().is_some_and(|(due, _)| *due <= horizon.visible());
         if due { lists.queued.pop_front().map(|(_, block)| (block, From::Queued)) } else { None }
-    }
-
-    /// Wakes what was parked, if the oldest snapshot is not the one that it was parked for.
-    ///
-    /// The oldest, and not any: scans come and go all the time beside a long snapshot, and what one of them kept in
-    /// a block is bounded and goes with the next sweep there.
-    fn wake(&self, horizon: &Horizon) {
-        let mut lists = self.lists.lock();
-        if lists.parked_by != horizon.oldest_pin() {
-            let mut parked = mem::take(&mut lists.parked);
-            lists.woken.append(&mut parked);
-        }
     }
 }
 
@@ -96,7 +92,6 @@ impl Memtable {
     /// outgrow collection), and when the store is idle, until it says no: that catches what a snapshot has left.
     pub fn collect_garbage(&self, budget: usize) -> bool {
         let horizon = self.tracker.horizon();
-        self.garbage.wake(&horizon);
         for _ in 0..budget {
             let Some((block, from)) = self.garbage.pop(&horizon) else { return false };
             self.sweep(&block, from, &horizon);

@@ -226,6 +226,8 @@ fn wal_options(options: &Options, persisted: PersistedOptions) -> WalOptions {
         durability: options.durability,
         recovery: options.recovery,
         idle_mark: options.idle_mark,
+        spare: options.spare,
+        queue_bytes: options.queue_bytes,
         storage: options.storage.clone(),
         events: options.events.clone(),
     }

@@ -30,8 +30,19 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Creates the file with its header block. Any earlier `spare.tmp` must be gone.
     pub(super) fn new(dir: &'a Dir, header: SegmentHeader) -> Result<Builder<'a>> {
-        let file = dir.create(names::SPARE_TMP)?;
-        file.allocate(header.file_len)?;
+        Builder::with_spare(dir, header, None)
+    }
+
+    /// The same, in a `spare.tmp` that was made ahead, if there is one.
+    pub(super) fn with_spare(
+        dir: &'a Dir,
+        header: SegmentHeader,
+        spare: Option<DirFile>,
+    ) -> Result<Builder<'a>> {
+        let file = match spare {
+            Some(file) => file,
+            None => create_empty(dir, header.file_len)?,
+        };
         file.write_at(&header.encode(), 0)?;
         Ok(Builder { dir, header, file, end: Position::start(&header) })
     }
@@ -59,6 +70,13 @@ impl<'a> Builder<'a> {
         let file = self.file.renamed(self.dir.file_path(&name));
         Ok((Segment { name: name.into(), header: self.header, file }, self.end))
     }
+}
+
+/// Creates a `spare.tmp` of this length, all zeros.
+pub(super) fn create_empty(dir: &Dir, bytes: u64) -> Result<DirFile> {
+    let file = dir.create(names::SPARE_TMP)?;
+    file.allocate(bytes)?;
+    Ok(file)
 }
 
 /// Seals a finished segment: from now on it is known that a successor has its name, durably, so that it is missed

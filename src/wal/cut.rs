@@ -50,7 +50,7 @@ impl Log {
         if lsn.next() < oldest {
             return Err(Error::Compacted { oldest });
         }
-        self.exclusive(|tail, gate| {
+        self.exclusive(|tail, file| {
             let first_gone = lsn.next();
             if first_gone >= tail.position.lsn {
                 return Ok(());
@@ -84,7 +84,8 @@ impl Log {
                 cut: tail.segment.header.cut + 1,
                 ..fresh
             };
-            let (successor, position) = Builder::new(&self.dir, header)?.name()?;
+            let (successor, position) =
+                self.spare.give(|spare| Builder::with_spare(&self.dir, header, spare)?.name())?;
 
             // The cut has happened. What follows only tidies up.
             let mut gone: Vec<Lsn> = closed.iter().map(|segment| segment.base_lsn).collect();
@@ -95,7 +96,7 @@ impl Log {
                 write_seal(old, at, old.header.last_seal_offset())?;
                 closed.push(SegmentSummary::new(old, at, SegmentState::Closed));
             }
-            *gate = successor.file.clone();
+            *file = successor.file.clone();
             tail.go_on_in(successor, position);
             self.count_cut();
             gone.into_iter().try_for_each(|base| self.dir.remove(&names::segment(base)))?;

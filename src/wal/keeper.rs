@@ -1,9 +1,10 @@
-//! The keeper: a background thread that syncs what `Durability::Interval` promised, and writes a sync mark when the
-//! log falls idle.
+//! The keeper: a background thread that syncs what `Durability::Interval` promised, makes the next segment's file
+//! ahead, and writes a sync mark when the log falls idle.
 //!
 //! It is started by the first write that needs it, and ends when the log is closed. It sleeps until something is due:
 //! an idle log costs nothing.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -17,6 +18,10 @@ pub(crate) trait Kept: Send + Sync + 'static {
     fn sync(&self);
     /// Writes and syncs a sync mark, if it would prove anything.
     fn mark(&self);
+    /// Makes the file of the next segment.
+    fn prepare(&self);
+    /// One of these has panicked: a listener's doing, or a bug of our own.
+    fn panicked(&self);
 }
 
 /// Starts, wakes and stops the thread.
@@ -40,6 +45,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     stop: bool,
+    /// The next segment's file is wanted.
+    prepare: bool,
     /// When a sync is due, if one is.
     sync_by: Option<Instant>,
 }
@@ -56,14 +63,19 @@ impl Keeper {
         Keeper { shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 
-    /// Takes note of a write, which must be synced within `within` if that is given. `kept` is asked for only when
-    /// the thread must be started, which does not keep it alive.
-    pub(crate) fn wrote<K: Kept>(&self, within: Option<Duration>, kept: impl FnOnce() -> Weak<K>) {
+    /// Takes note of a write, which must be synced within `within` if that is given, and of whether the next segment's
+    /// file is wanted. `kept` is asked for only when the thread must be started, which does not keep it alive.
+    pub(crate) fn wrote<K: Kept>(
+        &self,
+        within: Option<Duration>,
+        prepare: bool,
+        kept: impl FnOnce() -> Weak<K>,
+    ) {
         self.shared.writes.fetch_add(1, Ordering::Relaxed);
         let idle = self.shared.idle_mark.is_some();
         // ORDER: Relaxed. A stale `true` is put right by the thread, which looks for new writes once more after it
         // has stored `false`.
-        if within.is_none() && (!idle || self.shared.watching.load(Ordering::Relaxed)) {
+        if within.is_none() && !prepare && (!idle || self.shared.watching.load(Ordering::Relaxed)) {
             return;
         }
         let mut state = self.shared.state.lock();
@@ -71,19 +83,35 @@ impl Keeper {
             // A delay beyond what the clock can count is never due.
             state.sync_by = earlier(state.sync_by, Instant::now().checked_add(delay));
         }
+        state.prepare |= prepare;
         self.shared.watching.store(idle, Ordering::Relaxed);
         self.shared.wake.notify_one();
         drop(state);
+        // Without a thread an interval could not be kept; the write's caller is not the one to hear of it, and closing
+        // syncs in any case.
+        self.start(kept);
+    }
+
+    /// Asks for a sync at once, without waiting for it. False if there is no thread to do it.
+    pub(crate) fn sync_soon<K: Kept>(&self, kept: impl FnOnce() -> Weak<K>) -> bool {
+        let mut state = self.shared.state.lock();
+        state.sync_by = Some(Instant::now());
+        self.shared.wake.notify_one();
+        drop(state);
+        self.start(kept)
+    }
+
+    /// Starts the thread if it does not run; false if that cannot be done.
+    fn start<K: Kept>(&self, kept: impl FnOnce() -> Weak<K>) -> bool {
         let mut thread = self.thread.lock();
         if thread.is_none() {
             let (shared, kept) = (self.shared.clone(), kept());
-            // Without a thread an interval could not be kept; the write's caller is not the one to hear of it, and
-            // closing syncs in any case.
             *thread = thread::Builder::new()
                 .name("forelog-keeper".to_owned())
                 .spawn(move || shared.run(&kept))
                 .ok();
         }
+        thread.is_some()
     }
 
     /// Ends the thread and waits for it.
@@ -108,6 +136,12 @@ impl Shared {
             if state.sync_by.is_some_and(|due| due <= now) {
                 state.sync_by = None;
                 if !self.unlocked(&mut state, kept, Kept::sync) {
+                    return;
+                }
+                continue;
+            }
+            if std::mem::take(&mut state.prepare) {
+                if !self.unlocked(&mut state, kept, Kept::prepare) {
                     return;
                 }
                 continue;
@@ -146,7 +180,10 @@ impl Shared {
     fn unlocked<K: Kept>(&self, state: &mut MutexGuard<'_, State>, kept: &Weak<K>, work: fn(&K)) -> bool {
         MutexGuard::unlocked(state, || match kept.upgrade() {
             Some(kept) => {
-                work(&kept);
+                // A panic must not end the thread: others wait for what it does.
+                if panic::catch_unwind(AssertUnwindSafe(|| work(&kept))).is_err() {
+                    kept.panicked();
+                }
                 true
             }
             None => false,

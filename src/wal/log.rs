@@ -1,23 +1,27 @@
-//! The running log: its end, the sync gate, and what is known to be durable.
+//! The running log: its end, what is known to be durable, and how it goes on in a new segment.
 //!
 //! ```text
-//!            tail lock                              gate lock
+//!            tail lock                              the gate's file
 //!  append ──▶ LSNs, one write_at ──▶ written ═══▶   sync_data ──▶ durable
 //!             (rotation holds both)                 one at a time
 //! ```
 //!
-//! LOCKS: `tail`, then `gate`, then `closed`; never the other way round. Appending goes on while the gate syncs: the
-//! processor works while the disk does.
+//! LOCKS: `tail`, then the gate's file, then `closed`, then `spare`; never the other way round. Appending goes on while
+//! the gate syncs: the processor works while the disk does.
+//!
+//! Where to read next: `gate`, who syncs and who waits; `queue`, who writes for whom; `close`, how it ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::RwLock;
 
 use super::build::{Builder, write_seal};
+use super::future::Sleepers;
+use super::gate::Gate;
 use super::open::{Ready, new_header};
 use super::poison::Poison;
 use super::replay::{SegmentState, SegmentSummary};
+use super::spare::Spare;
 use super::tail::Tail;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -28,6 +32,7 @@ use crate::lsn::Lsn;
 use crate::options::WalOptions;
 use crate::storage::LockGuard;
 use crate::storage::dir::{Dir, DirFile};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, OnPanic, Ordering};
 
 /// A log that takes records.
 #[derive(Debug)]
@@ -36,24 +41,26 @@ pub(super) struct Log {
     pub(super) options: WalOptions,
     pub(super) store_id: StoreId,
     /// The end of the log. Whoever holds it gives LSNs and writes.
-    tail: Mutex<Tail>,
-    /// The one sync gate: every sync of the log holds it. The kernel reports a failed writeback once per descriptor;
-    /// a second syncer would be told that all is well.
-    ///
-    /// INVARIANT: what is written and not durable stands in this file, because a rotation syncs the old file, holding
-    /// the gate, before it puts the new one here.
-    gate: Mutex<DirFile>,
+    pub(super) tail: Mutex<Tail>,
+    /// The one sync gate.
+    gate: Gate,
+    /// The file of the segment to come.
+    pub(super) spare: Spare,
+    /// Futures that wait for an LSN to be durable.
+    pub(super) sleepers: Sleepers,
+    /// Some of them may wait no longer. ORDER: Relaxed; whoever sets it comes by to look.
+    owes_wakes: AtomicBool,
     /// The last LSN whose `write_at` has returned. Written under `tail`.
     written: AtomicU64,
-    /// The last LSN that survives a power cut. Written under `gate`.
+    /// The last LSN that survives a power cut. Written with the gate's file locked.
     durable: AtomicU64,
     pub(super) poison: Poison,
-    /// How often records were cut off since the log was opened. Written with `tail` and `gate` held.
+    /// How often records were cut off since the log was opened. Written with `tail` and the gate's file held.
     cuts: AtomicU64,
     /// All segments but the last.
     pub(super) closed: RwLock<Vec<SegmentSummary>>,
     /// The directory's lock, until the log is closed. Whoever takes it closes.
-    lock: Mutex<Option<Box<dyn LockGuard>>>,
+    pub(super) lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
 impl Log {
@@ -64,7 +71,10 @@ impl Log {
             dir,
             options,
             store_id: ready.store_id,
-            gate: Mutex::new(ready.segment.file.clone()),
+            gate: Gate::new(ready.segment.file.clone()),
+            spare: Spare::default(),
+            sleepers: Sleepers::default(),
+            owes_wakes: AtomicBool::new(false),
             closed: RwLock::new(closed),
             tail: Mutex::new(Tail::new(ready)),
             // Opening made everything durable that it read.
@@ -116,11 +126,64 @@ impl Log {
             return Err(Error::Closed);
         }
         self.poison.check()?;
-        let result = self.write_group(&mut tail, kind, payloads);
-        self.poison.guard(result, &self.options.events)
+        let durable = self.durable();
+        let result = self.guard(|| self.write_group(&mut tail, kind, payloads));
+        drop(tail);
+        if result.is_err() || self.durable() > durable {
+            self.owes_wakes.store(true, Ordering::Relaxed);
+        }
+        result
     }
 
-    fn write_group(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<Lsn> {
+    /// Does what must not end half-way: a failure poisons the log, and so does a panic (a bug of our own, or of the
+    /// caller's disk). Those who wait at the gate hear of it at once.
+    ///
+    /// ORDER: with the locks held under which it happens. Whoever takes one of them next must see the poison: it would
+    /// sync again and be told that all is well, or append behind half a record.
+    pub(super) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        // Then futures are woken under the locks, too: better than never.
+        let panicked = OnPanic(|| self.poison_after_panic());
+        let result = work();
+        panicked.all_is_well();
+        let result = self.poison.guard(result, &self.options.events);
+        if result.is_err() {
+            self.gate.wake();
+        }
+        result
+    }
+
+    /// Wakes the futures whose wait is over. Called without a lock, a turn or a leadership: a waker is the caller's code,
+    /// and may write.
+    pub(super) fn wake_sleepers(&self) {
+        self.sleepers.wake(|lsn| self.is_settled(lsn));
+    }
+
+    /// The same, if a write has failed or a rotation has synced: it had the turn and could not do it.
+    pub(super) fn wake_sleepers_if_owed(&self) {
+        if self.owes_wakes.load(Ordering::Relaxed) && self.owes_wakes.swap(false, Ordering::Relaxed) {
+            self.wake_sleepers();
+        }
+    }
+
+    /// Poisons the log: something that it knows nothing of has failed half-way.
+    pub(super) fn poison(&self, cause: Error) {
+        let _ = self.guard::<()>(|| Err(cause));
+        self.wake_sleepers();
+    }
+
+    /// The same because a thread has panicked in the middle of a write or a sync, and others wait for it. (A panic of
+    /// our own would be a bug; one of the disk is the caller's.)
+    pub(super) fn poison_after_panic(&self) {
+        let source = std::io::Error::other("a thread panicked in the middle of it");
+        self.poison(Error::io("finish a write to", self.dir.path(), source));
+    }
+
+    /// Nobody need wait for this LSN: it is durable, or will not become so before the log is opened again, or was cut off.
+    pub(super) fn is_settled(&self, lsn: Lsn) -> bool {
+        self.durable() >= lsn || self.poison.is_set() || lsn > self.written()
+    }
+
+    pub(super) fn write_group(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<Lsn> {
         tail.time_us = tail.time_us.max(self.dir.storage().now_us());
         let mut from = 0;
         while from < payloads.len() {
@@ -140,6 +203,9 @@ impl Log {
     fn write_run(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<()> {
         let first = tail.position;
         tail.write(kind, self.durable(), payloads)?;
+        if self.options.spare && tail.is_half_full() {
+            self.spare.ask();
+        }
         // ORDER: Release, see `written`.
         self.written.store(tail.position.lsn.previous().get(), Ordering::Release);
         let (mut lsn, mut offset) = (first.lsn, first.offset);
@@ -158,10 +224,14 @@ impl Log {
     ///  sync k → publish durable → k+1 as spare.tmp, synced → its name, directory synced → seal k, synced → write to k+1
     /// ```
     fn rotate(&self, tail: &mut Tail) -> Result<()> {
-        let mut gate = self.gate.lock();
-        // Whoever held the gate may have failed: a second sync would say that all is well.
+        let mut file = self.gate.lock();
+        self.guard(|| self.rotate_locked(tail, &mut file))
+    }
+
+    fn rotate_locked(&self, tail: &mut Tail, file: &mut MutexGuard<'_, DirFile>) -> Result<()> {
+        // Whoever held the file may have failed: a second sync would say that all is well.
         self.poison.check()?;
-        self.sync_file(&gate)?;
+        self.sync_file(file)?;
         let old = tail.segment.clone();
         let end = tail.position;
         let fresh = new_header(&self.dir, &self.options, self.store_id);
@@ -177,15 +247,24 @@ impl Log {
             cut: old.header.cut,
             ..fresh
         };
-        let (segment, position) = Builder::new(&self.dir, header)?.name()?;
+        let (segment, position) =
+            self.spare.give(|spare| Builder::with_spare(&self.dir, header, spare)?.name())?;
         if !replaces {
             write_seal(&old, end, end.offset)?;
             self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
         }
-        *gate = segment.file.clone();
-        self.options.events.tell(|| Event::Rotated { base: segment.base(), file: &segment.name });
+        **file = segment.file.clone();
         tail.go_on_in(segment, position);
+        let name = &*tail.segment.name;
+        self.options.events.tell(|| Event::Rotated { base: tail.segment.base(), file: name });
         Ok(())
+    }
+
+    /// Makes the file of the next segment ahead, unless the log has come to its end. It takes a while: no lock of the
+    /// log is held but the spare's own.
+    pub(super) fn prepare_spare(&self) -> Result<()> {
+        self.poison.check()?;
+        self.spare.prepare(&self.dir, self.options.segment_bytes)
     }
 
     /// Goes on in a new segment by hand; nothing happens while the last one is empty.
@@ -199,32 +278,45 @@ impl Log {
             return Ok(());
         }
         let result = self.rotate(&mut tail);
-        self.poison.guard(result, &self.options.events)
+        drop(tail);
+        self.wake_sleepers();
+        result
     }
 
-    /// Waits until everything up to `lsn` is durable, syncing if nobody else does.
-    pub(super) fn sync_to(&self, lsn: Lsn) -> Result<()> {
+    /// Waits until everything up to `lsn` is durable, syncing if nobody else does. `callers` is for how many threads
+    /// this one waits.
+    pub(super) fn sync_to(&self, lsn: Lsn, callers: usize) -> Result<()> {
         if self.durable() >= lsn {
             return Ok(());
         }
-        let gate = self.gate.lock();
-        // Whoever held the gate before may have done it for us: this is group commit at its simplest.
-        if self.durable() >= lsn {
-            return Ok(());
+        let mut led = false;
+        self.gate.pass(
+            callers,
+            || self.is_settled(lsn),
+            |gate| {
+                led = true;
+                let file = gate.lock();
+                // Whoever held the file before may have failed. Who led hears of it below, like those who followed.
+                let _ = self.guard(|| {
+                    self.poison.check()?;
+                    self.sync_file(&file)
+                });
+            },
+        );
+        if led {
+            self.wake_sleepers();
         }
-        self.poison.check()?;
-        let result = self.sync_file(&gate);
-        self.poison.guard(result, &self.options.events)
+        if self.durable() >= lsn { Ok(()) } else { self.poison.check() }
     }
 
     /// Syncs the gate's file. What is durable then is what was written when the sync *began*.
-    fn sync_file(&self, gate: &MutexGuard<'_, DirFile>) -> Result<()> {
+    fn sync_file(&self, file: &MutexGuard<'_, DirFile>) -> Result<()> {
         let written = self.written();
         if self.durable() >= written {
             return Ok(());
         }
         let started = Instant::now();
-        gate.sync_data()?;
+        file.sync_data()?;
         // ORDER: Release, see `durable`.
         self.durable.store(written.get(), Ordering::Release);
         self.options.events.tell(|| Event::Synced { durable: written, took: started.elapsed() });
@@ -234,48 +326,17 @@ impl Log {
     /// Writes and syncs a mark, which proves that everything before it was durable.
     pub(super) fn mark(&self, kind: RecordKind) -> Result<Lsn> {
         // The mark carries the durable LSN, so what it is to prove must be durable before it is written.
-        self.sync_to(self.written())?;
-        let lsn = self.write(kind, &[&[]])?;
-        self.sync_to(lsn)?;
+        self.sync_to(self.written(), 1)?;
+        let written = self.write(kind, &[&[]]);
+        self.wake_sleepers_if_owed();
+        let lsn = written?;
+        self.sync_to(lsn, 1)?;
         Ok(lsn)
     }
 
     /// True if a mark would prove something that is not proven yet.
     pub(super) fn wants_mark(&self) -> bool {
         self.tail.lock().wants_mark
-    }
-
-    /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
-    pub(super) fn close(&self) -> Result<()> {
-        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
-        let result = self.poison.check().and_then(|()| self.end_with_mark());
-        self.tail.lock().closed = true;
-        drop(lock);
-        result
-    }
-
-    /// Gives up the lock and writes nothing: for a log that nobody will miss.
-    pub(super) fn abandon(&self) {
-        self.tail.lock().closed = true;
-        self.lock.lock().take();
-    }
-
-    /// Writes the close mark, behind which nothing can come, and syncs it.
-    fn end_with_mark(&self) -> Result<()> {
-        // What the mark is to prove must be durable before it is written.
-        self.sync_to(self.written())?;
-        let mut tail = self.tail.lock();
-        // ORDER: closed in the same moment. A write of another thread that came behind the mark would not be synced
-        // by anyone, although an interval was promised for it.
-        tail.closed = true;
-        // A log that was only opened and read keeps the close mark that it has.
-        if !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark) {
-            return Ok(());
-        }
-        self.poison.check()?;
-        let result = self.write_group(&mut tail, RecordKind::CloseMark, &[&[]]);
-        drop(tail);
-        self.sync_to(self.poison.guard(result, &self.options.events)?)
     }
 
     /// All segments as they are at one moment, the last one being the one that is written.
@@ -315,16 +376,22 @@ impl Log {
         if tail.closed {
             return Err(Error::Closed);
         }
-        let mut gate = self.gate.lock();
-        // With the gate held: whoever held it before may have failed.
+        let mut file = self.gate.lock();
+        // With the file held: whoever held it before may have failed.
         self.poison.check()?;
-        let result = self.sync_file(&gate).and_then(|()| change(&mut tail, &mut gate));
+        let result = self.guard(|| {
+            self.sync_file(&file)?;
+            change(&mut tail, &mut file)
+        });
         let last = tail.position.lsn.previous().get();
         if result.is_ok() {
             // ORDER: Release, see `written` and `durable`. Both locks are held: nobody else stores.
             self.written.store(last, Ordering::Release);
             self.durable.store(last, Ordering::Release);
         }
-        self.poison.guard(result, &self.options.events)
+        drop(file);
+        drop(tail);
+        self.wake_sleepers();
+        result
     }
 }

@@ -14,43 +14,56 @@
 //! Architecture invariant: the log knows neither the memtable nor the store. It carries bytes. What a manifest or a
 //! checkpoint proves about it is given to its opening.
 //!
-//! Where to read next, in this order: `log` (the sync gate, rotation), `tail` (appending), `build` (how a segment gets its
-//! name), `evidence` and `replay` (reading it back), `open` (after a crash), `cut`, `keeper`, `reader`, `verify`.
+//! Where to read next, in this order: `log` (writing, rotation), `tail` (appending), `queue` and `gate` (one write and one
+//! sync for many threads), `build` and `spare` (how a segment comes to its name), `evidence` and `replay` (reading it
+//! back), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`.
 
+mod append;
 mod build;
+mod close;
 mod cut;
 mod evidence;
+mod future;
+mod gate;
+mod inside;
 mod keeper;
 mod log;
+mod members;
 mod open;
+mod outcome;
 mod plan;
 mod poison;
+mod queue;
 mod reader;
 mod replay;
 mod segment_reader;
+mod spare;
+mod start;
 mod tail;
 mod verify;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::StoreId;
-use crate::format::names;
 use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
-use crate::options::{Durability, WalOptions};
-use crate::storage::LockGuard;
-use crate::storage::dir::Dir;
+use crate::options::{Durability, WalOptions, check_durability};
 
+use self::append::{Alone, Append, Appending};
+pub use self::future::Durable;
 pub(crate) use self::keeper::{Keeper, Kept};
 use self::log::Log;
+pub(crate) use self::members::Members;
 pub use self::open::{LogReport, TornTail};
 pub(crate) use self::open::{has_segments, new_store_id, read_only};
+pub(crate) use self::outcome::Outcome;
 pub(crate) use self::plan::Given;
+pub(crate) use self::queue::{Queue, Work};
 pub(crate) use self::reader::look_again;
 pub use self::reader::{LogReader, Record, Records, SegmentRecords};
-pub(crate) use self::replay::{RecordRef, Visit};
+pub(crate) use self::replay::RecordRef;
 pub use self::replay::{SegmentState, SegmentSummary};
 pub(crate) use self::verify::verify;
 pub use self::verify::{LogStatus, LogVerification, Problem};
@@ -77,55 +90,9 @@ pub use self::verify::{LogStatus, LogVerification, Problem};
 #[derive(Debug)]
 pub struct Wal {
     log: Arc<Log>,
-    /// `None` inside a store, which has a keeper of its own.
-    keeper: Option<Keeper>,
+    /// How threads come to write, and who syncs in the background. `None` inside a store, which has its own.
+    alone: Option<Alone>,
     report: LogReport,
-}
-
-impl WalOptions {
-    /// Opens the log in a directory of [`WalOptions::storage`], creating both where they are missing.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] if it is open elsewhere, [`Error::Corruption`] and [`Error::MissingSegment`] if something
-    /// that was durable is damaged or gone, [`Error::NotAStore`] for a directory with other files,
-    /// [`Error::InvalidOption`], [`Error::Io`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Wal> {
-        self.check()?;
-        let dir = Dir::new(self.storage.clone(), path.as_ref());
-        // Looked at before anything is made: what is somebody else's, or a file, must not be touched.
-        refuse_others(&dir, &dir.list()?)?;
-        dir.create_durably()?;
-        let lock = dir.lock(names::LOCK, true)?;
-        dir.sync()?;
-        let files = dir.list()?;
-        refuse_others(&dir, &files)?;
-        let keeper = Keeper::new(self.idle_mark);
-        if has_segments(&files) {
-            let (mut wal, report) = Wal::recover(dir, self, Given::default(), lock, &mut |_| Ok(()))?;
-            wal.keeper = Some(keeper);
-            wal.report = report;
-            return Ok(wal);
-        }
-        let store_id = new_store_id(&*self.storage);
-        let mut wal = Wal::create(dir, self, store_id, lock)?;
-        wal.keeper = Some(keeper);
-        Ok(wal)
-    }
-}
-
-/// Refuses a directory with files that are no log's.
-fn refuse_others(dir: &Dir, files: &[String]) -> Result<()> {
-    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
-    if files.iter().any(|name| name == names::MANIFEST) {
-        return refuse("it is a whole store, not a log alone; open it with Db::open".to_owned());
-    }
-    let unknown = |name: &&String| *name != names::LOCK && !names::is_tmp(name);
-    match files.iter().find(unknown) {
-        Some(name) if !has_segments(files) => {
-            refuse(format!("it holds {name:?} and no log; choose an empty directory"))
-        }
-        _ => Ok(()),
-    }
 }
 
 impl Wal {
@@ -135,32 +102,6 @@ impl Wal {
     /// As [`WalOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Wal> {
         WalOptions::new().open(path)
-    }
-
-    /// Makes a new log in a locked directory without segments.
-    pub(crate) fn create(
-        dir: Dir,
-        options: WalOptions,
-        store_id: StoreId,
-        lock: Box<dyn LockGuard>,
-    ) -> Result<Wal> {
-        open::remove_unfinished(&dir, &dir.list()?)?;
-        let ready = open::create(&dir, &options, store_id)?;
-        let log = Arc::new(Log::new(dir, options, ready, lock));
-        Ok(Wal { log, keeper: None, report: LogReport::default() })
-    }
-
-    /// Recovers the log in a locked directory with segments, and gives its records to `visit`.
-    pub(crate) fn recover(
-        dir: Dir,
-        options: WalOptions,
-        given: Given,
-        lock: Box<dyn LockGuard>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(Wal, LogReport)> {
-        let (ready, report) = open::recover(&dir, &options, given, visit)?;
-        let log = Arc::new(Log::new(dir, options, ready, lock));
-        Ok((Wal { log, keeper: None, report: report.clone() }, report))
     }
 
     /// Appends a record with the log's own durability and returns its LSN.
@@ -188,34 +129,14 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub fn append_with(&self, payloads: &[&[u8]], durability: Durability) -> Result<Lsn> {
-        if payloads.is_empty() {
+        check_durability(durability)?;
+        let Some(alone) = self.alone.as_ref().filter(|_| !payloads.is_empty()) else {
             return Ok(self.last_lsn());
-        }
-        let lsn = self.log.write(RecordKind::Data, payloads)?;
-        if let Some(keeper) = &self.keeper {
-            let within = match durability {
-                Durability::Interval(delay) => Some(delay),
-                Durability::Sync | Durability::Buffered => None,
-            };
-            keeper.wrote(within, || -> Weak<Log> { Arc::downgrade(&self.log) });
-        }
-        if durability == Durability::Sync {
-            self.log.sync_to(lsn)?;
-        }
-        Ok(lsn)
-    }
-
-    /// Writes records and nothing else: no sync, no keeper. For the store, which has its own.
-    pub(crate) fn write(&self, payloads: &[&[u8]]) -> Result<Lsn> {
-        self.log.write(RecordKind::Data, payloads)
-    }
-
-    /// Writes a sync mark and does not sync it; `None` if there is nothing to prove.
-    pub(crate) fn write_mark(&self) -> Result<Option<Lsn>> {
-        if !self.log.wants_mark() {
-            return Ok(None);
-        }
-        self.log.write(RecordKind::SyncMark, &[&[]]).map(Some)
+        };
+        // Before it joins others: what is too long must not fail with them, or they with it.
+        payloads.iter().try_for_each(|payload| self.check_size(payload.len()))?;
+        let gather = durability == Durability::Sync;
+        alone.queue.pass(Append::new(payloads, durability), gather, &Appending { wal: self, alone })
     }
 
     /// Makes everything durable that was appended so far, and returns the durable LSN.
@@ -224,7 +145,7 @@ impl Wal {
     /// [`Error::Poisoned`]; the outcome of what was not durable is then unknown.
     pub fn sync(&self) -> Result<Lsn> {
         self.log.poison.check()?;
-        self.log.sync_to(self.log.written())?;
+        self.log.sync_to(self.log.written(), 1)?;
         Ok(self.log.durable())
     }
 
@@ -233,12 +154,66 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`]. An LSN that was not given out yet is [`Error::InvalidOption`]: it would wait for ever.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
-        let last = self.last_lsn();
-        if lsn > last {
-            let reason = format!("{lsn} was not given out yet; the last one is {last}");
-            return Err(Error::InvalidOption { option: "lsn", reason });
+        self.wait_durable_for(lsn, 1)
+    }
+
+    /// A future that resolves once everything up to `lsn` is durable. It needs no runtime and blocks no thread: the
+    /// sync is done in the background, and has been asked for when this returns. (Where the system gives no thread for
+    /// that, this call itself syncs.)
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for an LSN that was not given out yet. The future, and that sync: [`Error::Poisoned`].
+    ///
+    /// ```
+    /// use forelog::{Durability, WalOptions};
+    /// # use std::{future::Future, pin::pin, sync::Arc, task::{Context, Poll, Wake}, thread::{self, Thread}};
+    /// # struct Unpark(Thread);
+    /// # impl Wake for Unpark { fn wake(self: Arc<Self>) { self.0.unpark() } }
+    /// # fn block_on<F: Future>(future: F) -> F::Output {
+    /// #     let (mut future, waker) = (pin!(future), Arc::new(Unpark(thread::current())).into());
+    /// #     loop {
+    /// #         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+    /// #             Poll::Ready(output) => return output,
+    /// #             Poll::Pending => thread::park(),
+    /// #         }
+    /// #     }
+    /// # }
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let wal = WalOptions::new().durability(Durability::Buffered).open(dir.path().join("log"))?;
+    /// let lsn = wal.append(b"written, not synced")?;
+    /// block_on(wal.durable(lsn)?)?; // any executor will do
+    /// assert!(wal.durable_lsn() >= lsn);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn durable(&self, lsn: Lsn) -> Result<Durable> {
+        let future = self.durable_unasked(lsn)?;
+        if let Some(alone) = self.alone.as_ref().filter(|_| !self.log.is_settled(lsn))
+            && !alone.keeper.sync_soon(|| Arc::downgrade(&self.log))
+        {
+            // There is no thread to be had: better to block than to wait for ever.
+            self.log.sync_to(lsn, 1)?;
         }
-        self.log.sync_to(lsn)
+        Ok(future)
+    }
+
+    fn check_given_out(&self, lsn: Lsn) -> Result<()> {
+        let last = self.last_lsn();
+        if lsn <= last {
+            return Ok(());
+        }
+        let reason = format!("{lsn} was not given out yet; the last one is {last}");
+        Err(Error::InvalidOption { option: "lsn", reason })
+    }
+
+    /// Makes the file of the next segment ahead of time, as the background thread does when the current one is half
+    /// full. Nothing happens if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the log is not poisoned by it, and the rotation tries again; [`Error::Poisoned`],
+    /// [`Error::Closed`].
+    pub fn prepare_spare(&self) -> Result<()> {
+        self.log.prepare_spare()
     }
 
     /// Writes and syncs a sync mark, as the background thread does when the log falls idle: from here on it is proven
@@ -266,7 +241,7 @@ impl Wal {
 
     /// True after a failed write or sync: the log takes no more records.
     pub fn is_poisoned(&self) -> bool {
-        self.log.poison.check().is_err()
+        self.log.poison.is_set()
     }
 
     /// Everything up to this LSN survives a power cut.
@@ -359,17 +334,10 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`]: then nothing is written.
     pub fn close(&self) -> Result<()> {
-        if let Some(keeper) = &self.keeper {
-            keeper.stop();
+        if let Some(alone) = &self.alone {
+            alone.keeper.stop();
         }
         self.log.close()
-    }
-}
-
-impl Wal {
-    /// Lets go of a log that was just made and that nobody will miss: not even a close mark is written.
-    pub(crate) fn abandon(self) {
-        self.log.abandon();
     }
 }
 
@@ -377,18 +345,5 @@ impl Drop for Wal {
     fn drop(&mut self) {
         // Whoever wants to know whether this worked calls `close`.
         let _ = self.close();
-    }
-}
-
-impl Kept for Log {
-    fn sync(&self) {
-        // A failure poisons the log: the next writer hears of it.
-        let _ = self.sync_to(self.written());
-    }
-
-    fn mark(&self) {
-        if self.wants_mark() {
-            let _ = Log::mark(self, RecordKind::SyncMark);
-        }
     }
 }

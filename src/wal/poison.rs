@@ -7,19 +7,31 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Set once, by the first failure.
 #[derive(Debug, Default)]
-pub(super) struct Poison(OnceLock<Arc<Error>>);
+pub(super) struct Poison {
+    cause: OnceLock<Arc<Error>>,
+    /// True once there is a cause. ORDER: Release, after the cause; Acquire, before it is read.
+    set: AtomicBool,
+}
 
 impl Poison {
     /// # Errors
     /// [`Error::Poisoned`] after a failure.
     pub(super) fn check(&self) -> Result<()> {
-        match self.0.get() {
-            None => Ok(()),
-            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+        if !self.is_set() {
+            return Ok(());
         }
+        match self.cause.get() {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
     }
 
     /// Passes a success on; a failure poisons, and every caller gets the first one.
@@ -29,10 +41,10 @@ impl Poison {
             Err(Error::Poisoned { cause }) => cause,
             Err(error) => Arc::new(error),
         };
-        let first = self.0.get_or_init(|| {
-            events.tell(|| Event::Poisoned { cause: &cause });
-            cause.clone()
-        });
+        let first = self.cause.get_or_init(|| cause.clone());
+        if !self.set.swap(true, Ordering::AcqRel) {
+            events.tell(|| Event::Poisoned { cause: first });
+        }
         Err(Error::Poisoned { cause: first.clone() })
     }
 }

@@ -98,6 +98,12 @@ impl Tail {
         };
     }
 
+    /// True when the next segment will be wanted before long.
+    pub(super) fn is_half_full(&self) -> bool {
+        let start = Position::start(&self.segment.header).offset;
+        self.position.offset - start > (self.segment.header.records_end() - start) / 2
+    }
+
     pub(super) fn go_on_in(&mut self, segment: Segment, position: Position) {
         self.segment = segment;
         self.position = position;

@@ -271,7 +271,8 @@ fn file_name(path: &Path) -> String {
 fn example() -> Files {
     let disk = SimDisk::new(1);
     disk.set_clock_us(1_700_000_000_000_000);
-    let options = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None);
+    let options =
+        Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None).spare_ahead(false);
     let db = options.open("data").unwrap();
     db.put("user:1", "alice").unwrap();
     let mut batch = WriteBatch::new();

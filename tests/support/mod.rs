@@ -19,12 +19,20 @@ pub(crate) const SEGMENT_BYTES: u64 = 8192;
 
 /// A log without a background thread.
 pub(crate) fn log_on(disk: &(impl Storage + Clone)) -> WalOptions {
-    WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES).idle_mark(None)
+    WalOptions::new()
+        .storage(Arc::new(disk.clone()))
+        .segment_bytes(SEGMENT_BYTES)
+        .idle_mark(None)
+        .spare_ahead(false)
 }
 
 /// A store without a background thread.
 pub(crate) fn store_on(disk: &(impl Storage + Clone)) -> Options {
-    Options::new().storage(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES).idle_mark(None)
+    Options::new()
+        .storage(Arc::new(disk.clone()))
+        .segment_bytes(SEGMENT_BYTES)
+        .idle_mark(None)
+        .spare_ahead(false)
 }
 
 /// All that an open log holds, marks included.

@@ -3,11 +3,13 @@
 //!
 //! An option that is not set follows the store (its manifest), and for a new store the default.
 
-use std::fmt;
-use std::str::FromStr;
+mod durability;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::durability::Durability;
+pub(crate) use self::durability::shortest_interval;
 use crate::error::{Error, Result};
 use crate::event::{Events, Listener};
 use crate::format::Checksum;
@@ -19,68 +21,6 @@ pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
 
 /// The longest segment: 64 GiB.
 pub const MAX_SEGMENT_BYTES: u64 = 64 << 30;
-
-/// When a write is acknowledged, and so what an acknowledged write survives.
-///
-/// | | acknowledged when | process crash, kill -9 | power cut, kernel crash |
-/// | --- | --- | --- | --- |
-/// | `Sync` | synced | survives | **survives** |
-/// | `Interval(d)` | written; synced at most `d` later | survives | survives if it is older than `d` and a sync |
-/// | `Buffered` | written | survives | lost unless something synced later |
-///
-/// Whatever is chosen: after a crash the store is the state after some LSN, so a lost write never stands before one
-/// that survived, and a batch is whole or absent.
-///
-/// ```
-/// use std::time::Duration;
-/// use forelog::Durability;
-///
-/// assert_eq!("interval:250ms".parse(), Ok(Durability::Interval(Duration::from_millis(250))));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Acknowledged once it survives a power cut. Writes that arrive together share a sync.
-    #[default]
-    Sync,
-    /// Acknowledged once it is written; a background thread syncs at most this much later.
-    Interval(Duration),
-    /// Acknowledged once it is handed to the operating system.
-    Buffered,
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Durability::Sync => f.write_str("sync"),
-            Durability::Interval(delay) => write!(f, "interval:{}ms", delay.as_millis()),
-            Durability::Buffered => f.write_str("buffered"),
-        }
-    }
-}
-
-impl FromStr for Durability {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Durability, String> {
-        match text {
-            "sync" => return Ok(Durability::Sync),
-            "buffered" => return Ok(Durability::Buffered),
-            _ => {}
-        }
-        let unknown = || format!("{text:?} is none of sync, interval:250ms, interval:1s, buffered");
-        let delay = text.strip_prefix("interval:").ok_or_else(unknown)?;
-        let (digits, to_ms) = match (delay.strip_suffix("ms"), delay.strip_suffix('s')) {
-            (Some(digits), _) => (digits, 1),
-            (None, Some(digits)) => (digits, 1000),
-            (None, None) => return Err(unknown()),
-        };
-        let number: u32 = digits.parse().map_err(|_| unknown())?;
-        if number == 0 {
-            return Err("an interval of 0 is sync; say sync".to_owned());
-        }
-        Ok(Durability::Interval(Duration::from_millis(u64::from(number) * to_ms)))
-    }
-}
 
 /// What opening does with a torn tail, the unfinished end that a crash may leave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +55,8 @@ pub struct WalOptions {
     pub(crate) durability: Durability,
     pub(crate) recovery: RecoveryMode,
     pub(crate) idle_mark: Option<Duration>,
+    pub(crate) spare: bool,
+    pub(crate) queue_bytes: usize,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) events: Events,
 }
@@ -127,6 +69,8 @@ impl Default for WalOptions {
             durability: Durability::default(),
             recovery: RecoveryMode::default(),
             idle_mark: DEFAULT_IDLE_MARK,
+            spare: true,
+            queue_bytes: DEFAULT_QUEUE_BYTES,
             storage: Arc::new(RealDisk),
             events: Events::default(),
         }
@@ -135,6 +79,9 @@ impl Default for WalOptions {
 
 /// How long a log must be idle before it writes a sync mark.
 const DEFAULT_IDLE_MARK: Option<Duration> = Some(Duration::from_millis(100));
+
+/// How many bytes may wait in the commit queue.
+const DEFAULT_QUEUE_BYTES: usize = 64 << 20;
 
 /// The setters that [`Options`] and [`WalOptions`] share, with one text for both.
 macro_rules! shared_setters {
@@ -159,6 +106,24 @@ macro_rules! shared_setters {
         #[must_use]
         pub fn idle_mark(mut self, after: Option<Duration>) -> Self {
             self.idle_mark = after;
+            self
+        }
+
+        /// Whether the file of the next segment is made ahead, by a background thread, when the current one is half
+        /// full. Otherwise the write that finds its segment full makes it. The file is sparse: it takes no room on the
+        /// disk before it is written. Default: `true`.
+        #[must_use]
+        pub fn spare_ahead(mut self, yes: bool) -> Self {
+            self.spare = yes;
+            self
+        }
+
+        /// How many bytes of payload may stand in line behind a write that is being logged, and so how large a group
+        /// gets: a write that finds more waits outside. One write beside the leader's is always let in, however long.
+        /// Less bounds the memory of many threads with large batches; more gains nothing. Default: 64 MiB.
+        #[must_use]
+        pub fn queue_bytes(mut self, bytes: usize) -> Self {
+            self.queue_bytes = bytes;
             self
         }
 
@@ -208,7 +173,7 @@ impl WalOptions {
     }
 }
 
-fn check_durability(durability: Durability) -> Result<()> {
+pub(crate) fn check_durability(durability: Durability) -> Result<()> {
     if durability == Durability::Interval(Duration::ZERO) {
         let reason = "an interval of 0 is Durability::Sync; choose that".to_owned();
         return Err(Error::InvalidOption { option: "durability", reason });
@@ -247,6 +212,8 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) recovery: RecoveryMode,
     pub(crate) idle_mark: Option<Duration>,
+    pub(crate) spare: bool,
+    pub(crate) queue_bytes: usize,
     pub(crate) create: CreateMode,
     pub(crate) read_only: bool,
     pub(crate) storage: Arc<dyn Storage>,
@@ -271,6 +238,8 @@ impl Default for Options {
             durability: Durability::default(),
             recovery: RecoveryMode::default(),
             idle_mark: DEFAULT_IDLE_MARK,
+            spare: true,
+            queue_bytes: DEFAULT_QUEUE_BYTES,
             create: CreateMode::default(),
             read_only: false,
             storage: Arc::new(RealDisk),
@@ -348,19 +317,8 @@ impl WriteOptions {
 
 #[cfg(test)]
 mod tests {
-    //! Shows which durability texts are taken, and that they are printed as they are read.
+    //! Shows which segment lengths are taken.
     use super::*;
-
-    #[test]
-    fn durability_texts() {
-        for text in ["sync", "buffered", "interval:250ms"] {
-            assert_eq!(text.parse::<Durability>().map(|d| d.to_string()), Ok(text.to_owned()));
-        }
-        assert_eq!("interval:2s".parse(), Ok(Durability::Interval(Duration::from_secs(2))));
-        for text in ["", "Sync", "interval", "interval:", "interval:0s", "interval:5", "interval:-1s"] {
-            assert!(text.parse::<Durability>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn segment_lengths() {

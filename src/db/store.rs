@@ -1,0 +1,246 @@
+//! What all handles of a store share, and what it does beside writing: keyspaces, syncs, marks, closing.
+//!
+//! Where to read next: `commit`, the life of a write.
+
+use std::sync::{Arc, Weak};
+
+use super::commit::{Unpublished, Write};
+use super::unknown_keyspace;
+use crate::catalog::{Catalog, NoSuchKeyspace, Space};
+use crate::error::{Error, Result};
+use crate::event::{Event, Events};
+use crate::format::{MAX_KEY_BYTES, Op, StoreId};
+use crate::lsn::Lsn;
+use crate::memtable::Tracker;
+use crate::options::Options;
+use crate::recovery::{Recovered, RecoveryReport};
+use crate::storage::LockGuard;
+use crate::storage::dir::Dir;
+use crate::sync::{AtomicBool, Condvar, Mutex, OnPanic, Ordering};
+use crate::wal::{Durable, Keeper, Kept, Queue, Wal};
+
+/// What all handles of a store share.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) dir: Dir,
+    options: Options,
+    pub(super) store_id: StoreId,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) catalog: Catalog,
+    pub(super) report: RecoveryReport,
+    /// `None` when opened for reading only.
+    pub(super) wal: Option<Wal>,
+    /// The directory's lock when opened for reading only; otherwise the log has it.
+    lock: Mutex<Option<Box<dyn LockGuard>>>,
+    /// Where writers become groups. Whoever has the turn judges and logs.
+    pub(super) queue: Queue<Write>,
+    pub(super) pending: Mutex<Unpublished>,
+    /// Told when something was applied or published, if somebody sleeps.
+    pub(super) moved: Condvar,
+    pub(super) keeper: Keeper,
+    closed: AtomicBool,
+}
+
+impl Store {
+    pub(super) fn new(dir: Dir, options: Options, recovered: Recovered) -> Store {
+        let Recovered { wal, lock, manifest, tracker, catalog, report } = recovered;
+        let applied = tracker.visible();
+        Store {
+            dir,
+            store_id: manifest.store_id,
+            tracker,
+            catalog,
+            report,
+            wal,
+            lock: Mutex::new(lock),
+            queue: Queue::new(options.queue_bytes),
+            pending: Mutex::new(Unpublished::new(applied)),
+            moved: Condvar::default(),
+            keeper: Keeper::new(options.idle_mark),
+            closed: AtomicBool::new(false),
+            options,
+        }
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        &self.options.events
+    }
+
+    /// # Errors
+    /// [`Error::Closed`].
+    pub(super) fn check_open(&self) -> Result<()> {
+        // ORDER: Relaxed. A call beside a close may go either way.
+        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// The log of a store that can be written.
+    pub(super) fn wal(&self) -> Result<&Wal> {
+        self.check_open()?;
+        self.wal.as_ref().ok_or_else(|| Error::ReadOnly { dir: self.dir.path().to_path_buf() })
+    }
+
+    /// The keyspace of this name; logs its creation if there is none.
+    pub(super) fn keyspace(self: &Arc<Self>, name: &str) -> Result<Arc<Space>> {
+        if let Some(space) = self.catalog.find(name).filter(|space| space.created <= self.tracker.visible()) {
+            return Ok(space);
+        }
+        let wal = self.wal()?;
+        if name.is_empty() {
+            let reason = "a keyspace needs a name".to_owned();
+            return Err(Error::InvalidOption { option: "keyspace", reason });
+        }
+        if name.len() > MAX_KEY_BYTES {
+            let (size, limit) = (name.len() as u64, MAX_KEY_BYTES as u64);
+            return Err(Error::TooLarge { what: "keyspace's name", size, limit });
+        }
+        let space = self.queue.alone(|| match self.catalog.find(name) {
+            // Another thread has just logged its creation: wait for that to be published.
+            Some(space) => Ok(space),
+            None => self.create_keyspace(wal, name),
+        });
+        wal.wake_sleepers_if_owed();
+        let space = space?;
+        wal.wait_durable(space.created)?;
+        self.publish(wal);
+        self.wait_published(wal, space.created)?;
+        Ok(space)
+    }
+
+    /// Logs and applies the creation of a keyspace. Called with the turn, so that later batches are judged by it.
+    fn create_keyspace(self: &Arc<Self>, wal: &Wal, name: &str) -> Result<Arc<Space>> {
+        let panicked = OnPanic(|| wal.poison_after_panic());
+        let created = self.log_keyspace(wal, name);
+        panicked.all_is_well();
+        self.keeper.wrote(None, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(self) });
+        created
+    }
+
+    fn log_keyspace(&self, wal: &Wal, name: &str) -> Result<Arc<Space>> {
+        let id = self.catalog.next_id();
+        let op = Op::CreateKeyspace { id, name };
+        let mut body = Vec::new();
+        op.append_to(&mut body);
+        let lsn = wal.write(&[&body])?;
+        self.pending.lock().must_be_durable(lsn);
+        let created = self.catalog.apply_op(lsn, op).and_then(|()| self.catalog.get(id));
+        self.events().tell(|| Event::Applied { lsn, ops: 1 });
+        self.applied(wal, lsn, lsn);
+        created.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))
+    }
+
+    /// Collects garbage in all keyspaces, in up to `budget` blocks of each.
+    pub(super) fn collect_garbage(&self, budget: usize) {
+        for space in self.catalog.all() {
+            space.table.collect_garbage(budget);
+        }
+    }
+
+    pub(super) fn durable(&self) -> Lsn {
+        // A store that was opened for reading only knows what the files prove.
+        self.wal.as_ref().map_or(self.report.log.proven_lsn, Wal::durable_lsn)
+    }
+
+    pub(super) fn sync(&self) -> Result<Lsn> {
+        let wal = self.wal()?;
+        let durable = wal.sync()?;
+        self.publish(wal);
+        Ok(durable)
+    }
+
+    pub(super) fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        let wal = self.wal()?;
+        wal.wait_durable(lsn)?;
+        self.publish(wal);
+        Ok(())
+    }
+
+    /// See [`Db::durable`](super::Db::durable).
+    pub(super) fn durable_future(self: &Arc<Self>, lsn: Lsn) -> Result<Durable> {
+        let wal = self.wal()?;
+        let future = wal.durable_unasked(lsn)?;
+        if wal.durable_lsn() < lsn && !self.keeper.sync_soon(|| Arc::downgrade(self)) {
+            // There is no thread to be had: better to block than to wait for ever.
+            self.wait_durable(lsn)?;
+        }
+        Ok(future)
+    }
+
+    /// See [`Db::mark`](super::Db::mark). The turn is held for the write alone, not for the syncs around it.
+    pub(super) fn mark(&self) -> Result<()> {
+        let wal = self.wal()?;
+        wal.sync()?;
+        let marked = self.queue.alone(|| {
+            let panicked = OnPanic(|| wal.poison_after_panic());
+            let marked = wal.write_mark();
+            if let Ok(Some(lsn)) = marked {
+                self.applied(wal, lsn, lsn);
+            }
+            panicked.all_is_well();
+            marked
+        });
+        wal.wake_sleepers_if_owed();
+        if let Some(lsn) = marked? {
+            wal.wait_durable(lsn)?;
+        }
+        self.publish(wal);
+        Ok(())
+    }
+
+    pub(super) fn prepare_spare(&self) -> Result<()> {
+        self.wal()?.prepare_spare()
+    }
+
+    pub(super) fn close(&self) -> Result<()> {
+        self.keeper.stop();
+        self.queue.alone(|| {
+            // ORDER: Relaxed, see `check_open`; writers are kept out by the turn and by the log itself.
+            if self.closed.swap(true, Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.lock.lock().take();
+            let Some(wal) = &self.wal else { return Ok(()) };
+            // Groups that are logged may still be applied beside this: only the close mark is ours to count.
+            let last = wal.last_lsn();
+            wal.close()?;
+            if wal.last_lsn() > last {
+                self.applied(wal, last.next(), wal.last_lsn());
+            }
+            self.publish(wal);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know whether this worked calls `close`.
+        let _ = self.close();
+    }
+}
+
+impl Kept for Store {
+    fn sync(&self) {
+        // A failure poisons the log: the next writer hears of it.
+        let _ = Store::sync(self);
+    }
+
+    fn mark(&self) {
+        let _ = Store::mark(self);
+        self.collect_garbage(usize::MAX);
+    }
+
+    fn panicked(&self) {
+        if let Some(wal) = &self.wal {
+            wal.poison_after_panic();
+        }
+    }
+
+    fn prepare(&self) {
+        // The rotation tries again, and says what is wrong.
+        let _ = self.prepare_spare();
+    }
+}

@@ -1,0 +1,51 @@
+//! How a running log ends: with a sync, a mark behind which nothing can come, and the directory given free.
+
+use super::log::Log;
+use crate::error::Result;
+use crate::format::record::RecordKind;
+use crate::sync::OnPanic;
+
+impl Log {
+    /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
+    pub(super) fn close(&self) -> Result<()> {
+        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        // ORDER: dropped before the lock. A log that has lost it must not touch the directory.
+        let panicked = OnPanic(|| {
+            self.tail.lock().closed = true;
+            self.spare.end(&self.dir, false);
+        });
+        let result = self.poison.check().and_then(|()| self.end_with_mark());
+        panicked.all_is_well();
+        self.tail.lock().closed = true;
+        // ORDER: before the lock goes, and with it the right to touch the directory.
+        self.spare.end(&self.dir, result.is_ok());
+        drop(lock);
+        self.wake_sleepers();
+        result
+    }
+
+    /// Gives up the lock and writes nothing: for a log that nobody will miss.
+    pub(super) fn abandon(&self) {
+        self.tail.lock().closed = true;
+        self.spare.end(&self.dir, true);
+        self.lock.lock().take();
+    }
+
+    /// Writes the close mark, behind which nothing can come, and syncs it.
+    fn end_with_mark(&self) -> Result<()> {
+        // What the mark is to prove must be durable before it is written.
+        self.sync_to(self.written(), 1)?;
+        let mut tail = self.tail.lock();
+        // ORDER: closed in the same moment. A write of another thread that came behind the mark would not be synced
+        // by anyone, although an interval was promised for it.
+        tail.closed = true;
+        // A log that was only opened and read keeps the close mark that it has.
+        if !tail.appended_since_open && tail.last_kind == Some(RecordKind::CloseMark) {
+            return Ok(());
+        }
+        self.poison.check()?;
+        let result = self.guard(|| self.write_group(&mut tail, RecordKind::CloseMark, &[&[]]));
+        drop(tail);
+        self.sync_to(result?, 1)
+    }
+}

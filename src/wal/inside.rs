@@ -1,0 +1,91 @@
+//! What a store does with the log inside it, and other users of a log do not: it has its own queue and keeper.
+
+use super::Wal;
+use super::future::Durable;
+use super::keeper::Kept;
+use super::log::Log;
+use crate::error::{Error, Result};
+use crate::format::record::RecordKind;
+use crate::lsn::Lsn;
+
+impl Wal {
+    /// # Errors
+    /// [`Error::TooLarge`] for a payload that no segment could hold.
+    pub(crate) fn check_size(&self, payload_bytes: usize) -> Result<()> {
+        let (size, limit) = (payload_bytes as u64, self.max_payload_bytes());
+        if size <= limit { Ok(()) } else { Err(Error::TooLarge { what: "batch", size, limit }) }
+    }
+
+    /// Poisons the log: a write of which it knows nothing has failed half-way.
+    pub(crate) fn poison(&self, cause: Error) {
+        self.log.poison(cause);
+    }
+
+    /// Wakes futures that a write could not wake, because it had the turn.
+    pub(crate) fn wake_sleepers_if_owed(&self) {
+        self.log.wake_sleepers_if_owed();
+    }
+
+    /// Poisons the log because a thread has panicked in the middle of a write.
+    pub(crate) fn poison_after_panic(&self) {
+        self.log.poison_after_panic();
+    }
+
+    /// Writes records and nothing else: no sync, no keeper. For the store, which has its own.
+    pub(crate) fn write(&self, payloads: &[&[u8]]) -> Result<Lsn> {
+        self.log.write(RecordKind::Data, payloads)
+    }
+
+    /// Writes a sync mark and does not sync it; `None` if there is nothing to prove.
+    pub(crate) fn write_mark(&self) -> Result<Option<Lsn>> {
+        if !self.log.wants_mark() {
+            return Ok(None);
+        }
+        self.log.write(RecordKind::SyncMark, &[&[]]).map(Some)
+    }
+
+    /// The same, for as many callers as wait behind this one.
+    pub(crate) fn wait_durable_for(&self, lsn: Lsn, callers: usize) -> Result<()> {
+        self.check_given_out(lsn)?;
+        self.log.sync_to(lsn, callers)
+    }
+
+    /// The same, but nobody has been asked for the sync.
+    pub(crate) fn durable_unasked(&self, lsn: Lsn) -> Result<Durable> {
+        self.check_given_out(lsn)?;
+        Ok(Durable::new(self.log.clone(), lsn))
+    }
+
+    /// True if the next segment's file should be made soon.
+    pub(crate) fn wants_spare(&self) -> bool {
+        self.log.spare.is_wanted()
+    }
+
+    /// # Errors
+    /// [`Error::Poisoned`] after a failed write or sync.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        self.log.poison.check()
+    }
+}
+
+impl Kept for Log {
+    fn sync(&self) {
+        // A failure poisons the log: the next writer hears of it.
+        let _ = self.sync_to(self.written(), 1);
+    }
+
+    fn panicked(&self) {
+        self.poison_after_panic();
+    }
+
+    fn prepare(&self) {
+        // The rotation tries again, and says what is wrong.
+        let _ = self.prepare_spare();
+    }
+
+    fn mark(&self) {
+        if self.wants_mark() {
+            let _ = Log::mark(self, RecordKind::SyncMark);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What became of something that was handed in: it is in the log, it is settled, or it has failed.
+
+use std::sync::OnceLock;
+
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// Written by whoever leads, read by whoever waits.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The LSN; 0 before there is one.
+    lsn: AtomicU64,
+    /// Whoever led has done all that was asked for.
+    settled: AtomicBool,
+    /// Why it got none, or why it may not be relied on. The first failure stays.
+    error: OnceLock<Error>,
+}
+
+impl Outcome {
+    /// It is in the log.
+    pub(crate) fn logged(&self, lsn: Lsn) {
+        // ORDER: Release pairs with the Acquire of a follower, who goes on with what is logged.
+        self.lsn.store(lsn.get(), Ordering::Release);
+    }
+
+    /// It is as durable as was asked for. Being in the log is not enough: whoever leads may panic on the way.
+    pub(crate) fn settled(&self) {
+        // ORDER: Relaxed. Whoever waits is let go by an action that orders this before it.
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self, error: Error) {
+        let _ = self.error.set(error);
+    }
+
+    /// The LSN, if it is in the log.
+    pub(crate) fn lsn(&self) -> Option<Lsn> {
+        match self.lsn.load(Ordering::Acquire) {
+            0 => None,
+            lsn => Some(Lsn::new(lsn)),
+        }
+    }
+
+    /// How it ended; `None` if it did not, because whoever led has panicked.
+    pub(crate) fn result(&self) -> Option<Result<Lsn>> {
+        match self.error.get() {
+            Some(error) => Some(Err(error.clone())),
+            None if self.settled.load(Ordering::Relaxed) => self.lsn().map(Ok),
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! How a log comes to be: made anew, or recovered; alone, or inside a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Wal;
+use super::append::Alone;
+use super::log::Log;
+use super::open::{self, LogReport, has_segments, new_store_id};
+use super::plan::Given;
+use super::replay::Visit;
+use crate::error::{Error, Result};
+use crate::format::StoreId;
+use crate::format::names;
+use crate::options::WalOptions;
+use crate::storage::LockGuard;
+use crate::storage::dir::Dir;
+
+impl WalOptions {
+    /// Opens the log in a directory of [`WalOptions::storage`], creating both where they are missing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is open elsewhere, [`Error::Corruption`] and [`Error::MissingSegment`] if something
+    /// that was durable is damaged or gone, [`Error::NotAStore`] for a directory with other files,
+    /// [`Error::InvalidOption`], [`Error::Io`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Wal> {
+        self.check()?;
+        let dir = Dir::new(self.storage.clone(), path.as_ref());
+        // Looked at before anything is made: what is somebody else's, or a file, must not be touched.
+        refuse_others(&dir, &dir.list()?)?;
+        dir.create_durably()?;
+        let lock = dir.lock(names::LOCK, true)?;
+        dir.sync()?;
+        let files = dir.list()?;
+        refuse_others(&dir, &files)?;
+        let alone = Alone::new(&self);
+        if has_segments(&files) {
+            let (mut wal, report) = Wal::recover(dir, self, Given::default(), lock, &mut |_| Ok(()))?;
+            wal.alone = Some(alone);
+            wal.report = report;
+            return Ok(wal);
+        }
+        let store_id = new_store_id(&*self.storage);
+        let mut wal = Wal::create(dir, self, store_id, lock)?;
+        wal.alone = Some(alone);
+        Ok(wal)
+    }
+}
+
+/// Refuses a directory with files that are no log's.
+fn refuse_others(dir: &Dir, files: &[String]) -> Result<()> {
+    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
+    if files.iter().any(|name| name == names::MANIFEST) {
+        return refuse("it is a whole store, not a log alone; open it with Db::open".to_owned());
+    }
+    let unknown = |name: &&String| *name != names::LOCK && !names::is_tmp(name);
+    match files.iter().find(unknown) {
+        Some(name) if !has_segments(files) => {
+            refuse(format!("it holds {name:?} and no log; choose an empty directory"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Wal {
+    /// Makes a new log in a locked directory without segments.
+    pub(crate) fn create(
+        dir: Dir,
+        options: WalOptions,
+        store_id: StoreId,
+        lock: Box<dyn LockGuard>,
+    ) -> Result<Wal> {
+        open::remove_unfinished(&dir, &dir.list()?)?;
+        let ready = open::create(&dir, &options, store_id)?;
+        let log = Arc::new(Log::new(dir, options, ready, lock));
+        Ok(Wal { log, alone: None, report: LogReport::default() })
+    }
+
+    /// Recovers the log in a locked directory with segments, and gives its records to `visit`.
+    pub(crate) fn recover(
+        dir: Dir,
+        options: WalOptions,
+        given: Given,
+        lock: Box<dyn LockGuard>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(Wal, LogReport)> {
+        let (ready, report) = open::recover(&dir, &options, given, visit)?;
+        let log = Arc::new(Log::new(dir, options, ready, lock));
+        Ok((Wal { log, alone: None, report: report.clone() }, report))
+    }
+
+    /// Lets go of a log that was just made and that nobody will miss: not even a close mark is written.
+    pub(crate) fn abandon(self) {
+        self.log.abandon();
+    }
+}
