@@ -43,6 +43,7 @@ fn whoever_waits_behind_a_stalled_sync_hears_of_a_failed_write_at_once() {
     let db = store_on(&slow).open(DIR).unwrap();
     db.put("before", "1").unwrap();
     thread::scope(|scope| {
+        let go_on = go_on; // goes when a check fails, and with it the thread that is stalled
         slow.arm();
         let leading = scope.spawn(|| db.put("leads", "1"));
         arrived.recv().unwrap();
@@ -76,6 +77,7 @@ fn the_next_group_is_written_while_the_disk_works() {
     let disk = slow.disk.clone();
     let db = store_on(&slow).open(DIR).unwrap();
     thread::scope(|scope| {
+        let go_on = go_on; // goes when a check fails, and with it the thread that is stalled
         slow.arm();
         let first = scope.spawn(|| db.put("first", "1"));
         arrived.recv().unwrap();
