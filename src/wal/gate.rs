@@ -13,8 +13,7 @@
 //! **Gathering.** The callers whom the last sync released are about to come again, each with a write: a sync that
 //! begins without them makes them wait for a whole further one. So the leader waits until as many callers are there as
 //! the last sync served, or until [`ENOUGH`] are; but no longer than a sync takes, and not at all when the last sync
-//! served one. With eight
-//! writers this makes one group of eight out of two alternating ones of four. Measured:
+//! served one. With eight writers this makes one group of eight out of two alternating ones of four. Measured:
 //! `docs/decisions/0005-group-commit.md`.
 //!
 //! LOCKS: `file` may be locked under the log's tail. `crowd` is a leaf: held for a few instructions.
@@ -22,7 +21,7 @@
 use std::time::{Duration, Instant};
 
 use crate::storage::dir::DirFile;
-use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering, yield_before_sleep, yield_until};
+use crate::sync::{Condvar, Mutex, MutexGuard, yield_until};
 
 /// The gate of a log.
 #[derive(Debug)]
@@ -33,14 +32,14 @@ pub(super) struct Gate {
     /// the lock, before it puts the new one here.
     file: Mutex<DirFile>,
     crowd: Mutex<Crowd>,
-    /// Somebody leads: changed under `crowd`'s lock; here, so that a waiter can look without it.
-    led: AtomicBool,
     /// Told when a leader is done, and when the log is poisoned.
     moved: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Crowd {
+    /// Somebody leads.
+    led: bool,
     /// Callers who came since the last sync began.
     waiting: usize,
     /// Callers whom the last sync served.
@@ -60,12 +59,7 @@ const MAX_GATHERING: Duration = Duration::from_millis(1);
 
 impl Gate {
     pub(super) fn new(file: DirFile) -> Gate {
-        Gate {
-            file: Mutex::new(file),
-            crowd: Mutex::default(),
-            led: AtomicBool::new(false),
-            moved: Condvar::default(),
-        }
+        Gate { file: Mutex::new(file), crowd: Mutex::default(), moved: Condvar::default() }
     }
 
     /// The file, with the right to sync it.
@@ -83,28 +77,21 @@ impl Gate {
             return;
         }
         crowd.waiting += callers;
-        let mut may_sleep = false;
         while !over() {
-            // ORDER: Relaxed under the lock of `crowd`, as is every change of it.
-            if !self.led.load(Ordering::Relaxed) {
+            if !crowd.led {
                 return self.lead(crowd, sync);
             }
-            if may_sleep {
-                // Nobody can have changed either answer unseen: leaders and poison tell `moved` after taking the lock.
-                crowd.sleeping += 1;
-                crowd = self.moved.wait(crowd);
-                crowd.sleeping -= 1;
-            } else {
-                drop(crowd);
-                // ORDER: Relaxed. It is only a reason to look again, under the lock.
-                may_sleep = !yield_before_sleep(|| over() || !self.led.load(Ordering::Relaxed));
-                crowd = self.crowd.lock();
-            }
+            // To sleep at once, and not to yield first: few wait here, one for each group, and who is woken goes before
+            // those who yield, so that the next sync begins as soon as this one ends.
+            // Nobody can have changed either answer unseen: leaders and poison tell `moved` after taking the lock.
+            crowd.sleeping += 1;
+            crowd = self.moved.wait(crowd);
+            crowd.sleeping -= 1;
         }
     }
 
-    fn lead(&self, crowd: MutexGuard<'_, Crowd>, sync: impl FnOnce(&Gate)) {
-        self.led.store(true, Ordering::Relaxed);
+    fn lead(&self, mut crowd: MutexGuard<'_, Crowd>, sync: impl FnOnce(&Gate)) {
+        crowd.led = true;
         drop(crowd);
         let mut leading = Leading { gate: self, took: Duration::ZERO };
         self.gather();
@@ -146,7 +133,7 @@ impl Drop for Leading<'_> {
     fn drop(&mut self) {
         let mut crowd = self.gate.crowd.lock();
         crowd.took = self.took;
-        self.gate.led.store(false, Ordering::Relaxed);
+        crowd.led = false;
         let sleeping = crowd.sleeping;
         drop(crowd);
         if sleeping > 0 {
