@@ -34,6 +34,26 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// The disk may begin with a large batch while it is applied, but only where a sync follows: what is buffered is left to
+/// the kernel's leisure, and for a single put it would take longer to tell the disk than there is to gain.
+#[test]
+fn the_disk_is_told_early_of_much_that_a_sync_will_want() {
+    let (slow, _, _) = SlowDisk::new();
+    let db = store_on(&slow).segment_bytes(1 << 20).open(DIR).unwrap();
+    let hundred = || {
+        let mut batch = WriteBatch::new();
+        (0..100_u8).for_each(|number| batch.put([number], [number; 100]));
+        batch
+    };
+    slow.early_bytes();
+    db.put("one", "1").unwrap();
+    db.write_with(hundred(), &WriteOptions::new().durability(Durability::Buffered)).unwrap();
+    assert_eq!(slow.early_bytes(), []);
+    db.write(hundred()).unwrap();
+    let told = slow.early_bytes();
+    assert!(matches!(told[..], [bytes] if bytes > 10_000), "once, of the whole record: {told:?}");
+}
+
 /// A write fails while others wait behind a sync that the disk does not finish: they hear of it at once, because no sync
 /// after this one would be believed. Reads do not wait for the disk meanwhile, and what is not published is not seen.
 #[test]

@@ -194,13 +194,14 @@ impl Writing<'_> {
                 &many
             }
         };
-        let last = match self.wal.write(bodies) {
+        let sync_follows = judged.iter().any(|write| write.wants_sync());
+        let last = match self.wal.write(bodies, sync_follows) {
             Ok(last) => last,
             Err(error) => return judged.iter().for_each(|write| write.outcome.failed(error.clone())),
         };
         let first = last.before(bodies.len() as u64).next();
         let logged = || (0..).zip(judged).map(|(number, write)| (first.after(number), write));
-        if judged.iter().any(|write| write.wants_sync()) {
+        if sync_follows {
             let mut unpublished = self.store.pending.lock();
             let syncs = logged().filter(|(_, write)| write.wants_sync());
             syncs.for_each(|(lsn, _)| unpublished.must_be_durable(lsn));

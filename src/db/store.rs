@@ -124,7 +124,7 @@ impl Store {
         let op = Op::CreateKeyspace { id, name };
         let mut body = Vec::new();
         op.append_to(&mut body);
-        let lsn = wal.write(&[&body])?;
+        let lsn = wal.write(&[&body], false)?;
         self.pending.lock().must_be_durable(lsn);
         let created = self.catalog.apply_op(lsn, op).and_then(|()| self.catalog.get(id));
         self.events().tell(|| Event::Applied { lsn, ops: 1 });

@@ -212,6 +212,11 @@ impl DirFile {
         self.file.allocate(bytes).map_err(|error| Error::io("allocate", &self.path, error))
     }
 
+    /// A sync of these bytes follows soon.
+    pub(crate) fn start_write_out(&self, offset: u64, len: u64) {
+        self.file.start_write_out(offset, len);
+    }
+
     pub(crate) fn sync_data(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::io("sync", &self.path, error))
     }

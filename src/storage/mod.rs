@@ -94,6 +94,12 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Extends the file to `bytes` so that later writes inside do not change its length.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
 
+    /// A sync of these bytes follows soon, so the disk may begin to write them. A hint: it makes nothing durable and may
+    /// do nothing, which is what it does unless a disk knows better. What goes wrong is left to the sync to report.
+    fn start_write_out(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Makes written bytes durable, and the length as far as they need it.
     fn sync_data(&self) -> io::Result<()>;
 

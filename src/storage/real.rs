@@ -7,10 +7,15 @@
 use std::fs::{self, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+#[cfg(target_os = "linux")]
+use rustix::fs::{Advice, fadvise};
 
 use super::{Access, File, LockGuard, Storage};
 
@@ -135,6 +140,15 @@ impl File for RealFile {
         // A sparse extension is enough: what costs sync rate is that the length changes with each append, and that
         // it prevents. Writing real zeros was measured and is no faster.
         if self.len()? < bytes { self.0.set_len(bytes) } else { Ok(()) }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn start_write_out(&self, offset: u64, len: u64) {
+        // "Not needed" makes Linux begin to write what is dirty, and forget only what is clean: nothing here, as it was
+        // just written. `sync_file_range` says the same more plainly, but has no safe wrapper. No bytes would mean all.
+        if let Some(len) = NonZeroU64::new(len) {
+            let _ = fadvise(&self.0, offset, Some(len), Advice::DontNeed);
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -7,6 +7,7 @@ use super::keeper::Keeper;
 use super::members::Members;
 use super::outcome::Outcome;
 use super::queue::{Queue, Work};
+use super::tail::Records;
 use crate::error::{Error, Result};
 use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
@@ -62,7 +63,9 @@ impl Work for Appending<'_> {
     fn log(&self, group: &Members<Append>) {
         let payloads: Vec<&[u8]> =
             group.iter().flat_map(|append| &append.payloads).map(Vec::as_slice).collect();
-        match self.wal.log.write(RecordKind::Data, &payloads) {
+        let sync_follows = group.iter().any(Append::wants_sync);
+        let records = Records { kind: RecordKind::Data, payloads: &payloads, sync_follows };
+        match self.wal.log.write(records) {
             Ok(last) => {
                 let mut lsn = last.before(payloads.len() as u64);
                 for append in group.iter() {

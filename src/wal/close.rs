@@ -1,6 +1,7 @@
 //! How a running log ends: with a sync, a mark behind which nothing can come, and the directory given free.
 
 use super::log::Log;
+use super::tail::Records;
 use crate::error::Result;
 use crate::format::record::RecordKind;
 use crate::sync::OnPanic;
@@ -44,7 +45,7 @@ impl Log {
             return Ok(());
         }
         self.poison.check()?;
-        let result = self.guard(|| self.write_group(&mut tail, RecordKind::CloseMark, &[&[]]));
+        let result = self.guard(|| self.write_group(&mut tail, Records::mark(RecordKind::CloseMark)));
         drop(tail);
         self.sync_to(result?, 1)
     }

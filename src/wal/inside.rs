@@ -4,6 +4,7 @@ use super::Wal;
 use super::future::Durable;
 use super::keeper::Kept;
 use super::log::Log;
+use super::tail::Records;
 use crate::error::{Error, Result};
 use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
@@ -31,9 +32,9 @@ impl Wal {
         self.log.poison_after_panic();
     }
 
-    /// Writes records and nothing else: no sync, no keeper. For the store, which has its own.
-    pub(crate) fn write(&self, payloads: &[&[u8]]) -> Result<Lsn> {
-        self.log.write(RecordKind::Data, payloads)
+    /// Writes records and nothing else: no sync, even if one follows, and no keeper. For the store, which has its own.
+    pub(crate) fn write(&self, payloads: &[&[u8]], sync_follows: bool) -> Result<Lsn> {
+        self.log.write(Records { kind: RecordKind::Data, payloads, sync_follows })
     }
 
     /// Writes a sync mark and does not sync it; `None` if there is nothing to prove.
@@ -41,7 +42,7 @@ impl Wal {
         if !self.log.wants_mark() {
             return Ok(None);
         }
-        self.log.write(RecordKind::SyncMark, &[&[]]).map(Some)
+        self.log.write(Records::mark(RecordKind::SyncMark)).map(Some)
     }
 
     /// The same, for as many callers as wait behind this one.

@@ -22,7 +22,7 @@ use super::open::{Ready, new_header};
 use super::poison::Poison;
 use super::replay::{SegmentState, SegmentSummary};
 use super::spare::Spare;
-use super::tail::Tail;
+use super::tail::{Records, Tail};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::StoreId;
@@ -116,9 +116,9 @@ impl Log {
     ///
     /// After an error nothing more is ever appended: a partial record may stand at the end, and what follows it would
     /// not be found again.
-    pub(super) fn write(&self, kind: RecordKind, payloads: &[&[u8]]) -> Result<Lsn> {
+    pub(super) fn write(&self, records: Records<'_>) -> Result<Lsn> {
         let limit = self.max_payload_bytes();
-        if let Some(long) = payloads.iter().find(|payload| payload.len() as u64 > limit) {
+        if let Some(long) = records.payloads.iter().find(|payload| payload.len() as u64 > limit) {
             return Err(Error::TooLarge { what: "batch", size: long.len() as u64, limit });
         }
         let mut tail = self.tail.lock();
@@ -127,7 +127,7 @@ impl Log {
         }
         self.poison.check()?;
         let durable = self.durable();
-        let result = self.guard(|| self.write_group(&mut tail, kind, payloads));
+        let result = self.guard(|| self.write_group(&mut tail, records));
         drop(tail);
         if result.is_err() || self.durable() > durable {
             self.owes_wakes.store(true, Ordering::Relaxed);
@@ -183,33 +183,34 @@ impl Log {
         self.durable() >= lsn || self.poison.is_set() || lsn > self.written()
     }
 
-    pub(super) fn write_group(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<Lsn> {
+    pub(super) fn write_group(&self, tail: &mut Tail, records: Records<'_>) -> Result<Lsn> {
         tail.time_us = tail.time_us.max(self.dir.storage().now_us());
-        let mut from = 0;
-        while from < payloads.len() {
-            let fitting = tail.fitting(&payloads[from..]);
+        let mut rest = records.payloads;
+        while !rest.is_empty() {
+            let fitting = tail.fitting(rest);
             if fitting == 0 {
                 self.rotate(tail)?;
                 continue;
             }
-            let until = from + fitting;
-            self.write_run(tail, kind, &payloads[from..until])?;
-            from = until;
+            let payloads;
+            (payloads, rest) = rest.split_at(fitting);
+            self.write_run(tail, Records { payloads, ..records })?;
         }
         Ok(tail.position.lsn.previous())
     }
 
     /// Writes records that fit into the segment.
-    fn write_run(&self, tail: &mut Tail, kind: RecordKind, payloads: &[&[u8]]) -> Result<()> {
+    fn write_run(&self, tail: &mut Tail, records: Records<'_>) -> Result<()> {
         let first = tail.position;
-        tail.write(kind, self.durable(), payloads)?;
+        tail.write(self.durable(), records)?;
         if self.options.spare && tail.is_half_full() {
             self.spare.ask();
         }
         // ORDER: Release, see `written`.
         self.written.store(tail.position.lsn.previous().get(), Ordering::Release);
         let (mut lsn, mut offset) = (first.lsn, first.offset);
-        for payload in payloads {
+        let kind = records.kind;
+        for payload in records.payloads {
             let bytes = stored_bytes(payload.len() as u64);
             let file = &*tail.segment.name;
             self.options.events.tell(|| Event::Appended { lsn, kind, file, offset, bytes });
@@ -327,7 +328,7 @@ impl Log {
     pub(super) fn mark(&self, kind: RecordKind) -> Result<Lsn> {
         // The mark carries the durable LSN, so what it is to prove must be durable before it is written.
         self.sync_to(self.written(), 1)?;
-        let written = self.write(kind, &[&[]]);
+        let written = self.write(Records::mark(kind));
         self.wake_sleepers_if_owed();
         let lsn = written?;
         self.sync_to(lsn, 1)?;

@@ -10,6 +10,22 @@ use crate::format::record::{RECORD_ALIGNMENT, RecordHeader, RecordKind, stored_b
 use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 
+/// What is to be written: records of one kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records<'a> {
+    pub(super) kind: RecordKind,
+    pub(super) payloads: &'a [&'a [u8]],
+    /// Whoever writes them will ask for a sync at once, so the disk may begin.
+    pub(super) sync_follows: bool,
+}
+
+impl Records<'_> {
+    /// A single record that says something about the log itself.
+    pub(super) fn mark(kind: RecordKind) -> Records<'static> {
+        Records { kind, payloads: &[&[]], sync_follows: false }
+    }
+}
+
 /// The end of the log.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -31,6 +47,10 @@ pub(super) struct Tail {
 
 /// A group's buffer is kept up to this size, in bytes.
 const MAX_KEPT_BUFFER: usize = 1 << 20;
+
+/// From this size on the disk is told to begin with a group's bytes before the sync that they need, so that it works
+/// while they are applied. In bytes. A single put is applied in less time than telling the disk takes.
+const WORTH_AN_EARLY_START: usize = 4096;
 
 #[allow(clippy::cast_possible_truncation)] // a constant: 8
 const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;
@@ -62,12 +82,16 @@ impl Tail {
 
     /// Writes records that fit into the segment, with one `write_at`; not synced. After an error the position is
     /// wrong: the log is poisoned and never comes back here.
-    pub(super) fn write(&mut self, kind: RecordKind, durable_lsn: Lsn, payloads: &[&[u8]]) -> Result<()> {
+    pub(super) fn write(&mut self, durable_lsn: Lsn, records: Records<'_>) -> Result<()> {
+        let Records { kind, payloads, sync_follows } = records;
         let first = self.position;
         for payload in payloads {
             self.encode(kind, durable_lsn, payload);
         }
         self.segment.file.write_at(&self.buffer, first.offset)?;
+        if sync_follows && self.buffer.len() >= WORTH_AN_EARLY_START {
+            self.segment.file.start_write_out(first.offset, self.buffer.len() as u64);
+        }
         self.buffer.clear();
         self.buffer.shrink_to(MAX_KEPT_BUFFER);
         self.appended_since_open = true;

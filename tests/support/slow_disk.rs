@@ -22,6 +22,7 @@ struct Gate {
     armed: bool,
     arrived: Sender<()>,
     go_on: Receiver<()>,
+    early_bytes: Vec<u64>,
 }
 
 impl SlowDisk {
@@ -30,10 +31,15 @@ impl SlowDisk {
         self.gate.lock().armed = true;
     }
 
+    /// How many bytes the disk was told to begin with, each time since this was last asked.
+    pub(crate) fn early_bytes(&self) -> Vec<u64> {
+        std::mem::take(&mut self.gate.lock().early_bytes)
+    }
+
     pub(crate) fn new() -> (SlowDisk, Receiver<()>, Sender<()>) {
         let (arrived, has_arrived) = channel();
         let (let_go, go_on) = channel();
-        let gate = Arc::new(Mutex::new(Gate { armed: false, arrived, go_on }));
+        let gate = Arc::new(Mutex::new(Gate { armed: false, arrived, go_on, early_bytes: Vec::new() }));
         (SlowDisk { disk: SimDisk::new(1), gate }, has_arrived, let_go)
     }
 }
@@ -92,6 +98,9 @@ impl File for SlowFile {
     }
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         self.file.allocate(bytes)
+    }
+    fn start_write_out(&self, _: u64, len: u64) {
+        self.gate.lock().early_bytes.push(len);
     }
     fn sync_data(&self) -> io::Result<()> {
         let mut gate = self.gate.lock();
