@@ -261,14 +261,14 @@ impl Work for Writing<'_> {
         let within = shortest_interval(group.iter().map(|write| write.durability));
         store.keeper.wrote(within, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(store) });
         let syncs = || logged().filter(|(_, write)| write.wants_sync());
+        // What those who sleep have not done; who is awake does its own beside this. Before the sync: then the disk works
+        // for another group, or for nobody.
+        group.followers().for_each(|write| self.apply(write));
         let synced = match syncs().last() {
-            // Followers apply their own meanwhile. The rest of the group stands in line with these: visibility keeps
-            // the log's order.
+            // The rest of the group stands in line with these: visibility keeps the log's order.
             Some((lsn, _)) => wal.wait_durable_for(lsn, syncs().count()),
             None => Ok(()),
         };
-        // What those who sleep have not done.
-        group.followers().for_each(|write| self.apply(write));
         let ended = synced.and_then(|()| store.wait_published(wal, last));
         let visible = if ended.is_ok() { last } else { store.visible_for_good() };
         for (lsn, write) in logged() {
