@@ -17,10 +17,11 @@ type Check = fn(&Place<'_>) -> io::Result<()>;
 
 /// Runs all checks, each in a directory of its own.
 fn check(disk: &dyn Storage, root: &Path) {
-    let checks: [(&str, Check); 9] = [
+    let checks: [(&str, Check); 10] = [
         ("names", names),
         ("missing", missing),
         ("bytes", bytes),
+        ("hints", hints),
         ("lengths", lengths),
         ("handles", handles),
         ("renames", renames),
@@ -65,6 +66,24 @@ fn the_empty_path_is_here() {
         disk.sync_dir(Path::new("")).unwrap();
         disk.list(Path::new("")).unwrap();
     }
+}
+
+/// That a sync follows is a hint: whatever is said, the bytes stay what they are, and the file takes more.
+fn hints(Place { disk, root }: &Place<'_>) -> io::Result<()> {
+    let file = disk.create(&root.join("file"))?;
+    file.allocate(20_000)?;
+    write_all_at(&*file, &[1; 10_000], 0)?;
+    file.start_write_out(0, 10_000);
+    write_all_at(&*file, &[2; 100], 9_950)?;
+    for (offset, len) in [(9_950, 100), (0, 0), (19_999, 1), (30_000, 1), (u64::MAX, u64::MAX)] {
+        file.start_write_out(offset, len);
+    }
+    file.sync_data()?;
+    let mut found = [9; 20_000];
+    assert_eq!(read_full_at(&*file, &mut found, 0)?, 20_000);
+    let expected = [vec![1; 9_950], vec![2; 100], vec![0; 9_950]].concat();
+    assert_eq!(found[..], expected[..]);
+    Ok(())
 }
 
 fn names(Place { disk, root }: &Place<'_>) -> io::Result<()> {

@@ -81,8 +81,8 @@ impl Gate {
             if !crowd.led {
                 return self.lead(crowd, sync);
             }
-            // To sleep at once, and not to yield first: few wait here, one for each group, and who is woken goes before
-            // those who yield, so that the next sync begins as soon as this one ends.
+            // To sleep at once, and not to yield first: of those who write only one of each group waits here, and who is
+            // woken goes before those who yield, so that the next sync begins as soon as this one ends.
             // Nobody can have changed either answer unseen: leaders and poison tell `moved` after taking the lock.
             crowd.sleeping += 1;
             crowd = self.moved.wait(crowd);

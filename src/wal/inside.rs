@@ -32,7 +32,8 @@ impl Wal {
         self.log.poison_after_panic();
     }
 
-    /// Writes records and nothing else: no sync, even if one follows, and no keeper. For the store, which has its own.
+    /// Writes records and nothing else: no sync, no keeper. For the store, which has its own. `sync_follows`: it will
+    /// ask for one at once.
     pub(crate) fn write(&self, payloads: &[&[u8]], sync_follows: bool) -> Result<Lsn> {
         self.log.write(Records { kind: RecordKind::Data, payloads, sync_follows })
     }
