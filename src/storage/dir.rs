@@ -11,18 +11,30 @@ use std::time::Duration;
 
 use super::{Access, File, LockGuard, Storage, read_full_at, write_all_at};
 use crate::error::{Error, Result};
+use crate::sync::Mutex;
 
 /// A directory of a disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Dir {
     storage: Arc<dyn Storage>,
+    /// As it was given: for messages.
     path: PathBuf,
+    /// From the root: for the disk. A process may change its current directory while a store is open.
+    at: PathBuf,
+    /// The first failure of [`Dir::sync`], which is all that this handle and its clones say from then on.
+    ///
+    /// Held during a sync. The kernel reports a failed one once: to whoever syncs next, all would seem well, although a
+    /// name of theirs may be what was lost. So there is one sync at a time, and none after a failed one.
+    unsynced: Arc<Mutex<Option<Error>>>,
 }
 
 impl Dir {
     /// A directory that may or may not exist yet.
     pub(crate) fn new(storage: Arc<dyn Storage>, path: impl Into<PathBuf>) -> Dir {
-        Dir { storage, path: path.into() }
+        let path = path.into();
+        // Without a current directory, a relative path leads nowhere: the first call on it says so.
+        let at = storage.absolute(&path).unwrap_or_else(|_| path.clone());
+        Dir { storage, path, at, unsynced: Arc::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -40,7 +52,18 @@ impl Dir {
 
     /// A directory in this one.
     pub(crate) fn subdir(&self, name: &str) -> Dir {
-        Dir::new(self.storage.clone(), self.path.join(name))
+        self.related(self.path.join(name), self.at.join(name))
+    }
+
+    /// The directory that this one is in.
+    fn parent(&self) -> Option<Dir> {
+        let at = self.at.parent()?;
+        let shown = self.path.parent().filter(|shown| !shown.as_os_str().is_empty());
+        Some(self.related(shown.unwrap_or(at).to_path_buf(), at.to_path_buf()))
+    }
+
+    fn related(&self, path: PathBuf, at: PathBuf) -> Dir {
+        Dir { storage: self.storage.clone(), path, at, unsynced: Arc::default() }
     }
 
     /// Makes the directory and its missing ancestors, each with its name durable. Where it exists, only its own name is
@@ -52,8 +75,8 @@ impl Dir {
         if self.exists() {
             return self.sync_parent_if_readable();
         }
-        if let Some(parent) = self.path.parent() {
-            Dir::new(self.storage.clone(), parent).create_path()?;
+        if let Some(parent) = self.parent() {
+            parent.create_path()?;
         }
         self.create_missing()?;
         self.sync_parent()
@@ -61,8 +84,8 @@ impl Dir {
 
     /// The same, and makes the names of all its ancestors durable too.
     fn create_path(&self) -> Result<()> {
-        let Some(parent) = self.path.parent() else { return Ok(()) };
-        Dir::new(self.storage.clone(), parent).create_path()?;
+        let Some(parent) = self.parent() else { return Ok(()) };
+        parent.create_path()?;
         if self.exists() {
             return self.sync_parent_if_readable();
         }
@@ -81,11 +104,11 @@ impl Dir {
 
     /// True if there is anything of this name, be it a file or a directory that may not be read.
     fn exists(&self) -> bool {
-        !matches!(self.storage.list(&self.path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        !matches!(self.storage.list(&self.at), Err(error) if error.kind() == io::ErrorKind::NotFound)
     }
 
     fn create_missing(&self) -> Result<()> {
-        match self.storage.create_dir(&self.path) {
+        match self.storage.create_dir(&self.at) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(Error::io("create directory", &self.path, error))
             }
@@ -95,18 +118,26 @@ impl Dir {
 
     /// Makes the directory's own name durable.
     pub(crate) fn sync_parent(&self) -> Result<()> {
-        let Some(parent) = self.path.parent() else { return Ok(()) };
-        self.storage.sync_dir(parent).map_err(|error| Error::io("sync directory", parent, error))
+        self.parent().map_or(Ok(()), |parent| parent.sync())
     }
 
-    /// Makes the names in the directory durable.
+    /// Makes the names in the directory durable. Once this has failed, it fails for good.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.storage.sync_dir(&self.path).map_err(|error| Error::io("sync directory", &self.path, error))
+        let mut unsynced = self.unsynced.lock();
+        if let Some(error) = &*unsynced {
+            return Err(error.clone());
+        }
+        let result = self.storage.sync_dir(&self.at);
+        result.map_err(|error| {
+            let error = Error::io("sync directory", &self.path, error);
+            *unsynced = Some(error.clone());
+            error
+        })
     }
 
     /// The names in the directory, sorted; none if there is no such directory.
     pub(crate) fn list(&self) -> Result<Vec<String>> {
-        match self.storage.list(&self.path) {
+        match self.storage.list(&self.at) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 let reason = "it is a file, not a directory".to_owned();
@@ -118,7 +149,7 @@ impl Dir {
 
     pub(crate) fn create(&self, name: &str) -> Result<DirFile> {
         let path = self.file_path(name);
-        match self.storage.create(&path) {
+        match self.storage.create(&self.at.join(name)) {
             Ok(file) => Ok(DirFile { file, path }),
             Err(error) => Err(Error::io("create", &path, error)),
         }
@@ -126,7 +157,7 @@ impl Dir {
 
     pub(crate) fn open(&self, name: &str, access: Access) -> Result<DirFile> {
         let path = self.file_path(name);
-        match self.storage.open(&path, access) {
+        match self.storage.open(&self.at.join(name), access) {
             Ok(file) => Ok(DirFile { file, path }),
             Err(error) => Err(Error::io("open", &path, error)),
         }
@@ -145,13 +176,14 @@ impl Dir {
     /// Not durable before [`Dir::sync`].
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<()> {
         let path = self.file_path(from);
-        self.storage.rename(&path, &self.file_path(to)).map_err(|error| Error::io("rename", &path, error))
+        let (old, new) = (self.at.join(from), self.at.join(to));
+        self.storage.rename(&old, &new).map_err(|error| Error::io("rename", &path, error))
     }
 
     /// Not durable before [`Dir::sync`].
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let path = self.file_path(name);
-        self.storage.remove(&path).map_err(|error| Error::io("remove", &path, error))
+        self.storage.remove(&self.at.join(name)).map_err(|error| Error::io("remove", &path, error))
     }
 
     /// Takes the lock file of this name, exclusively or shared with other readers.
@@ -163,7 +195,7 @@ impl Dir {
         let mut tries = if exclusive { LOCK_TRIES } else { 1 };
         loop {
             tries -= 1;
-            match self.storage.lock(&path, exclusive) {
+            match self.storage.lock(&self.at.join(name), exclusive) {
                 Ok(guard) => return Ok(guard),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Err(Error::io("lock", &path, error));

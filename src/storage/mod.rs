@@ -31,7 +31,7 @@ mod tree;
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use memory::MemoryDisk;
@@ -69,6 +69,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Takes a lock on a file, which exists or is created for it (only when `exclusive`), without waiting.
     /// `WouldBlock` where another handle holds it. The lock ends when the guard is dropped or the process dies.
     fn lock(&self, path: &Path, exclusive: bool) -> io::Result<Box<dyn LockGuard>>;
+
+    /// The path from the root, so that it means the same whatever becomes of the process's current directory. A disk
+    /// without a current directory leaves it as it is.
+    fn absolute(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_path_buf())
+    }
 
     /// Microseconds since 1970-01-01 UTC. May run backwards: the log copes.
     fn now_us(&self) -> u64;
