@@ -11,7 +11,7 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::format::{KeyspaceId, MAX_KEY_BYTES, Op};
+use crate::format::{KeyspaceId, MAX_KEY_BYTES, Op, StoreId};
 
 /// Puts and deletes that become visible and durable together, or not at all.
 ///
@@ -34,6 +34,30 @@ use crate::format::{KeyspaceId, MAX_KEY_BYTES, Op};
 pub struct WriteBatch {
     body: Vec<u8>,
     spans: Vec<Span>,
+    /// The store whose keyspaces were named by their handles.
+    store: Option<StoreId>,
+    /// A handle of another store came after it.
+    mixed: bool,
+}
+
+/// A keyspace as a batch names it: by its handle (`&users`), or by its number alone.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyspaceRef {
+    id: KeyspaceId,
+    /// Whose number it is. A number alone is one of the store that the batch is written to.
+    store: Option<StoreId>,
+}
+
+impl KeyspaceRef {
+    pub(crate) fn of_store(id: KeyspaceId, store: StoreId) -> KeyspaceRef {
+        KeyspaceRef { id, store: Some(store) }
+    }
+}
+
+impl From<KeyspaceId> for KeyspaceRef {
+    fn from(id: KeyspaceId) -> KeyspaceRef {
+        KeyspaceRef { id, store: None }
+    }
 }
 
 /// Where one operation's parts stand in the body.
@@ -64,11 +88,11 @@ impl WriteBatch {
     /// Sets a key of a keyspace (`&users`, as [`Db::keyspace`](crate::Db::keyspace) gives it).
     pub fn put_in(
         &mut self,
-        keyspace: impl Into<KeyspaceId>,
+        keyspace: impl Into<KeyspaceRef>,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) {
-        let (keyspace, key, value) = (keyspace.into(), key.as_ref(), value.as_ref());
+        let (keyspace, key, value) = (self.number(keyspace.into()), key.as_ref(), value.as_ref());
         self.reserve(key.len() + value.len());
         Op::Put { keyspace, key, value }.append_to(&mut self.body);
         // A put's bytes end with the length of the value and the value; before them stands the key.
@@ -82,12 +106,26 @@ impl WriteBatch {
     }
 
     /// Removes a key of a keyspace; no difference if it is absent.
-    pub fn delete_in(&mut self, keyspace: impl Into<KeyspaceId>, key: impl AsRef<[u8]>) {
-        let (keyspace, key) = (keyspace.into(), key.as_ref());
+    pub fn delete_in(&mut self, keyspace: impl Into<KeyspaceRef>, key: impl AsRef<[u8]>) {
+        let (keyspace, key) = (self.number(keyspace.into()), key.as_ref());
         self.reserve(key.len());
         Op::Delete { keyspace, key }.append_to(&mut self.body);
         let end = self.body.len();
         self.spans.push(Span { keyspace, key: end - key.len()..end, value: None });
+    }
+
+    /// Whether all keyspaces that were named by their handles are those of this store.
+    pub(crate) fn is_for(&self, store: StoreId) -> bool {
+        !self.mixed && self.store.is_none_or(|named| named == store)
+    }
+
+    /// Takes note of whose keyspace it is: the number alone would be taken for one of whatever store gets the batch.
+    fn number(&mut self, keyspace: KeyspaceRef) -> KeyspaceId {
+        if keyspace.store.is_some() && keyspace.store != self.store {
+            self.mixed |= self.store.is_some();
+            self.store = keyspace.store;
+        }
+        keyspace.id
     }
 
     /// Makes room for the first operation, in one step and no more than it takes: most batches have no second one.

@@ -15,7 +15,7 @@ use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
 use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
 use forelog::wal::Wal;
-use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, care};
+use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, WriteBatch, care};
 
 use support::slow_disk::SlowDisk;
 use support::{DIR, data, log_on, payload, records_of, segment, segments, store_on};
@@ -362,4 +362,27 @@ fn a_parent_that_may_not_be_read_keeps_no_store_shut() {
     let opened = Db::open(&data).map(|db| db.get("a").unwrap().is_some());
     set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     assert!(opened.unwrap());
+}
+
+/// A batch that named a keyspace by the handle of another store went into whatever keyspace had that number.
+#[test]
+fn a_handle_of_another_store_names_no_keyspace_of_this_one() {
+    let (one, other) =
+        (store_on(&SimDisk::new(1)).open(DIR).unwrap(), store_on(&SimDisk::new(2)).open(DIR).unwrap());
+    let (users, emails) = (one.keyspace("users").unwrap(), other.keyspace("emails").unwrap());
+    assert_eq!(users.id(), emails.id());
+    let mut foreign = WriteBatch::new();
+    foreign.put_in(&users, "alice", "1");
+    let mut mixed = WriteBatch::new();
+    mixed.put_in(&users, "alice", "1");
+    mixed.delete_in(&emails, "alice");
+    for batch in [foreign, mixed] {
+        let refused = other.write(batch);
+        assert!(matches!(refused, Err(Error::UnknownKeyspace { .. })), "{refused:?}");
+    }
+    assert_eq!(emails.iter().count(), 0);
+    let mut by_number = WriteBatch::new();
+    by_number.put_in(users.id(), "alice", "2");
+    other.write(by_number).unwrap();
+    assert_eq!(emails.get("alice").unwrap().as_deref(), Some(&b"2"[..]));
 }

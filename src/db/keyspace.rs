@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::store::Store;
 use super::{Db, Snapshot};
-use crate::batch::WriteBatch;
+use crate::batch::{KeyspaceRef, WriteBatch};
 use crate::catalog::Space;
 use crate::error::Result;
 use crate::format::KeyspaceId;
@@ -102,8 +102,8 @@ impl Keyspace {
     }
 }
 
-impl From<&Keyspace> for KeyspaceId {
-    fn from(keyspace: &Keyspace) -> KeyspaceId {
-        keyspace.id()
+impl From<&Keyspace> for KeyspaceRef {
+    fn from(keyspace: &Keyspace) -> KeyspaceRef {
+        KeyspaceRef::of_store(keyspace.id(), keyspace.db.store.store_id)
     }
 }
