@@ -227,6 +227,10 @@ pub enum CorruptionKind {
     BatchBody,
     /// The manifest.
     Manifest,
+    /// A part of a checkpoint: damaged, or not the one that the manifest states.
+    Checkpoint,
+    /// A part of a checkpoint that the manifest states is gone.
+    CheckpointMissing,
     /// The log ends before an LSN that is proven durable.
     LogTooShort,
 }
@@ -245,6 +249,8 @@ impl CorruptionKind {
             CorruptionKind::BrokenChain => "broken_chain",
             CorruptionKind::BatchBody => "batch_body",
             CorruptionKind::Manifest => "manifest",
+            CorruptionKind::Checkpoint => "checkpoint",
+            CorruptionKind::CheckpointMissing => "checkpoint_missing",
             CorruptionKind::LogTooShort => "log_too_short",
         }
     }
@@ -263,6 +269,8 @@ impl fmt::Display for CorruptionKind {
             CorruptionKind::BrokenChain => "the segment does not follow the one before it",
             CorruptionKind::BatchBody => "the batch cannot be decoded",
             CorruptionKind::Manifest => "the manifest is damaged",
+            CorruptionKind::Checkpoint => "the part of the checkpoint is not what was written",
+            CorruptionKind::CheckpointMissing => "the part of the checkpoint is gone",
             CorruptionKind::LogTooShort => "the log ends too early",
         })
     }

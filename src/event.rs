@@ -97,6 +97,16 @@ pub enum Event<'a> {
         /// The failure.
         cause: &'a crate::Error,
     },
+    /// A checkpoint was taken: recovery needs nothing before it.
+    Checkpointed {
+        /// The LSN whose state it is.
+        lsn: Lsn,
+    },
+    /// A checkpoint, or what follows it, has failed. The store goes on; it is tried again later.
+    CheckpointFailed {
+        /// The failure.
+        error: &'a crate::Error,
+    },
     /// Recovery has read a segment.
     Replayed {
         /// Its file name.

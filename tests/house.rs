@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. `docs/ARCHITECTURE.md` says what each knows.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "lsn",
     "error",
     "sync",
@@ -24,6 +24,7 @@ const ORDER: [&str; 16] = [
     "wal",
     "catalog",
     "checkpoint",
+    "retention",
     "recovery",
     "db",
     "care",

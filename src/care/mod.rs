@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::checkpoint::manifest;
 use crate::error::{Error, Result};
 use crate::format::batch_body;
+use crate::format::manifest::Manifest;
 use crate::format::record::RecordKind;
 use crate::format::{Checksum, StoreId, names};
 use crate::lsn::Lsn;
@@ -39,12 +40,30 @@ pub struct Survey {
     pub keyspaces: Vec<String>,
     /// The segments, in order.
     pub segments: Vec<SegmentSummary>,
+    /// The newest sound checkpoint.
+    pub checkpoint: Option<CheckpointSummary>,
+    /// How much of the log is kept that recovery does not need.
+    pub retention: String,
+    /// Where segments and checkpoints are copied to before they go.
+    pub archive: Option<String>,
     /// The length of new segments, in bytes.
     pub segment_bytes: u64,
     /// What guards the payloads of new segments.
     pub checksum: Checksum,
     /// True if the log ends in an unfinished write, which opening will cut off.
     pub torn: bool,
+}
+
+/// A checkpoint as it stands on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CheckpointSummary {
+    /// The LSN whose state it is.
+    pub lsn: Lsn,
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// Its files.
+    pub files: Vec<String>,
 }
 
 /// Surveys the store in a directory of the real disk.
@@ -78,7 +97,7 @@ pub fn survey_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Su
 
 fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
     check_manifest(dir, &dir.list()?)?;
-    let loaded = recovery::load(dir, live)?;
+    let loaded = recovery::load(dir, live, 1)?;
     let (log, visible) = (&loaded.report.log, loaded.tracker.visible());
     let spaces = loaded.catalog.all();
     let keys = spaces.iter().map(|space| {
@@ -98,6 +117,13 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
             .map(|space| space.name.to_string())
             .collect(),
         segments: log.segments.clone(),
+        checkpoint: loaded.manifest.checkpoints.last().map(|newest| CheckpointSummary {
+            lsn: newest.lsn(),
+            bytes: newest.bytes(),
+            files: newest.files().collect(),
+        }),
+        retention: loaded.manifest.options.retention.to_string(),
+        archive: loaded.manifest.options.archive.clone(),
         segment_bytes: loaded.manifest.options.segment_bytes,
         checksum: loaded.manifest.options.checksum,
         torn: log.torn.is_some() && !live,
@@ -155,7 +181,10 @@ pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Ve
     let given = match files.iter().any(|name| name == names::MANIFEST) {
         false => Given::default(),
         true => match manifest::read(&dir) {
-            Ok(manifest) => recovery::given(&manifest),
+            Ok(manifest) => {
+                problems.extend(damaged_checkpoints(&dir, &manifest)?);
+                recovery::given(&manifest)
+            }
             Err(error) => {
                 problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
                 Given::default()
@@ -174,6 +203,18 @@ pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Ve
     let status = if damaged { LogStatus::Corrupt } else { log.status };
     let log_alone = !files.iter().any(|name| name == names::MANIFEST);
     Ok(Verification { status, log_alone, records: log.records, segments: log.segments, problems })
+}
+
+/// What is wrong with the checkpoints that a manifest names: the first damage of each.
+fn damaged_checkpoints(dir: &Dir, manifest: &Manifest) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for checkpoint in &manifest.checkpoints {
+        if let Err(error) = recovery::check_checkpoint(dir, manifest.store_id, checkpoint) {
+            let file = checkpoint.files().next().unwrap_or_default();
+            problems.push(Problem::of(&error, &file).ok_or(error)?);
+        }
+    }
+    Ok(problems)
 }
 
 fn bad_body(dir: &Dir, record: &wal::RecordRef<'_>) -> Error {

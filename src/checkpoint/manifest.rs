@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A crash before the rename leaves the old manifest and a `*.tmp` that the next opening removes; after it, the new
-//! one. It is written when a store is created and when its kept options change: never on the commit path.
+//! one. It is written when a store is created, when its kept options change, and when checkpoints or the beginning of the
+//! log do: never on the commit path.
 
 use crate::error::Result;
 use crate::format::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -30,9 +31,18 @@ pub(crate) fn write(dir: &Dir, manifest: &Manifest) -> Result<()> {
     if dir.list()?.iter().any(|name| name == names::MANIFEST_TMP) {
         dir.remove(names::MANIFEST_TMP)?;
     }
-    let file = dir.create(names::MANIFEST_TMP)?;
-    file.write_at(&manifest.encode(), 0)?;
-    file.sync_all()?;
+    let written = write_tmp(dir, manifest);
+    if written.is_err() {
+        // A full disk: what was begun takes room. If it cannot be removed either, the next opening does it.
+        let _ = dir.remove(names::MANIFEST_TMP);
+    }
+    written?;
     dir.rename(names::MANIFEST_TMP, names::MANIFEST)?;
     dir.sync()
+}
+
+fn write_tmp(dir: &Dir, manifest: &Manifest) -> Result<()> {
+    let file = dir.create(names::MANIFEST_TMP)?;
+    file.write_at(&manifest.encode(), 0)?;
+    file.sync_all()
 }

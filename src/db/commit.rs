@@ -77,6 +77,10 @@ impl Unpublished {
 impl Store {
     pub(super) fn write(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> Result<Lsn> {
         let wal = self.wal()?;
+        if !batch.is_for(self.store_id) {
+            let name = "that a handle of another store names".to_owned();
+            return Err(Error::UnknownKeyspace { name });
+        }
         let batch = batch.seal()?;
         if batch.len() == 0 {
             return Ok(self.tracker.visible());
@@ -260,6 +264,9 @@ impl Work for Writing<'_> {
         self.apply(group.leader());
         let within = shortest_interval(group.iter().map(|write| write.durability));
         store.keeper.wrote(within, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(store) });
+        if let Some(upkeep) = &store.upkeep {
+            upkeep.wrote();
+        }
         let syncs = || logged().filter(|(_, write)| write.wants_sync());
         // What those who sleep have not done; who is awake does its own beside this. Before the sync: then the disk works
         // for another group, or for nobody.

@@ -16,6 +16,7 @@ mod pending;
 mod snapshot;
 mod stats;
 mod store;
+mod upkeep;
 
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::lsn::Lsn;
 use crate::memtable::{Range, Value};
 use crate::options::{Options, WriteOptions, check_durability};
 use crate::recovery::{self, RecoveryReport};
+use crate::retention::PruneReport;
 use crate::storage::dir::Dir;
 use crate::wal::Durable;
 
@@ -265,6 +267,45 @@ impl Db {
     /// As [`Db::sync`].
     pub fn mark(&self) -> Result<()> {
         self.store.mark()
+    }
+
+    /// Takes a checkpoint: the state as it is now, on disk, so that opening need not replay what came before, and the
+    /// segments that hold it may go (see [`Options::retention`]). Writers and readers go on meanwhile. Returns its LSN;
+    /// if nothing was written since the last one, that one's.
+    ///
+    /// Durable when it returns, and so is every write up to that LSN. What goes after it is removed before this returns,
+    /// too; a failure of that shows in [`Stats::checkpoint_failure`], because the checkpoint is there.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the store goes on, with the checkpoint that it had; [`Error::Poisoned`], [`Error::ReadOnly`];
+    /// [`Error::Closed`], also if the store is closed meanwhile.
+    ///
+    /// ```
+    /// use forelog::Db;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// db.put("a", "1")?;
+    /// let lsn = db.checkpoint()?;
+    /// db.put("b", "2")?;
+    /// db.close()?;
+    ///
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// assert_eq!(db.recovery_report().checkpoint, Some(lsn)); // one record was replayed, not two
+    /// assert_eq!(db.recovery_report().records, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn checkpoint(&self) -> Result<Lsn> {
+        self.store.upkeep()?.checkpoint(upkeep::available_threads())
+    }
+
+    /// Removes the segments and checkpoints that recovery needs no more and that no policy keeps, as each checkpoint does
+    /// by itself. With `dry_run`, says what would go and why what stays is kept, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
+    pub fn prune(&self, dry_run: bool) -> Result<PruneReport> {
+        self.store.upkeep()?.prune(dry_run)
     }
 
     /// Everything up to this LSN survives a power cut.

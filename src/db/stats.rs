@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::store::Store;
+use crate::format::manifest::Checkpoint;
 use crate::lsn::Lsn;
-use crate::wal::Wal;
 
 /// Figures about a store, taken one after the other while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +32,12 @@ pub struct Stats {
     pub segments: usize,
     /// Their length on disk, in bytes.
     pub log_bytes: u64,
+    /// The LSN of the newest checkpoint: opening replays only what comes after it.
+    pub checkpoint_lsn: Option<Lsn>,
+    /// Its length on disk, in bytes.
+    pub checkpoint_bytes: u64,
+    /// Why the last checkpoint, or what follows one, has failed, if none has worked since.
+    pub checkpoint_failure: Option<String>,
     /// True after a failed write or sync: the store takes no more writes.
     pub poisoned: bool,
 }
@@ -42,10 +48,12 @@ impl Stats {
             Some(wal) => wal.segments(),
             None => store.report.log.segments.clone(),
         };
+        let upkeep = store.upkeep.as_ref();
+        let checkpoint = upkeep.and_then(|upkeep| upkeep.newest());
         let mut stats = Stats {
             visible_lsn: store.tracker.visible(),
             durable_lsn: store.durable(),
-            last_lsn: store.wal.as_ref().map_or(store.report.log.last_lsn, Wal::last_lsn),
+            last_lsn: store.wal.as_ref().map_or(store.report.log.last_lsn, |wal| wal.last_lsn()),
             keyspaces: 0,
             keys: 0,
             versions: 0,
@@ -54,7 +62,10 @@ impl Stats {
             snapshots: store.tracker.snapshots(),
             segments: segments.len(),
             log_bytes: segments.iter().map(|segment| segment.bytes).sum(),
-            poisoned: store.wal.as_ref().is_some_and(Wal::is_poisoned),
+            checkpoint_lsn: checkpoint.as_ref().map_or(store.report.checkpoint, |newest| Some(newest.lsn())),
+            checkpoint_bytes: checkpoint.as_ref().map_or(0, Checkpoint::bytes),
+            checkpoint_failure: upkeep.and_then(|upkeep| upkeep.failure()).map(|error| error.to_string()),
+            poisoned: store.wal.as_ref().is_some_and(|wal| wal.is_poisoned()),
         };
         for space in store.catalog.all() {
             let table = space.table.stats();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::commit::{Unpublished, Write};
 use super::unknown_keyspace;
+use super::upkeep::Upkeep;
 use crate::catalog::{Catalog, NoSuchKeyspace, Space};
 use crate::error::{Error, Result};
 use crate::event::{Event, Events};
@@ -26,10 +27,12 @@ pub(super) struct Store {
     options: Options,
     pub(super) store_id: StoreId,
     pub(super) tracker: Arc<Tracker>,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) report: RecoveryReport,
     /// `None` when opened for reading only.
-    pub(super) wal: Option<Wal>,
+    pub(super) wal: Option<Arc<Wal>>,
+    /// `None` when opened for reading only.
+    pub(super) upkeep: Option<Arc<Upkeep>>,
     /// The directory's lock when opened for reading only; otherwise the log has it.
     lock: Mutex<Option<Box<dyn LockGuard>>>,
     /// Where writers become groups. Whoever has the turn judges and logs.
@@ -45,13 +48,19 @@ impl Store {
     pub(super) fn new(dir: Dir, options: Options, recovered: Recovered) -> Store {
         let Recovered { wal, lock, manifest, tracker, catalog, report } = recovered;
         let applied = tracker.visible();
+        let (catalog, wal) = (Arc::new(catalog), wal.map(Arc::new));
+        let store_id = manifest.store_id;
+        let upkeep = wal.clone().map(|wal| {
+            Upkeep::new(dir.clone(), options.clone(), tracker.clone(), catalog.clone(), wal, manifest)
+        });
         Store {
             dir,
-            store_id: manifest.store_id,
+            store_id,
             tracker,
             catalog,
             report,
             wal,
+            upkeep,
             lock: Mutex::new(lock),
             queue: Queue::new(options.queue_bytes),
             pending: Mutex::new(Unpublished::new(applied)),
@@ -80,7 +89,7 @@ impl Store {
     /// The log of a store that can be written.
     pub(super) fn wal(&self) -> Result<&Wal> {
         self.check_open()?;
-        self.wal.as_ref().ok_or_else(|| Error::ReadOnly { dir: self.dir.path().to_path_buf() })
+        self.wal.as_deref().ok_or_else(|| Error::ReadOnly { dir: self.dir.path().to_path_buf() })
     }
 
     /// The keyspace of this name; logs its creation if there is none.
@@ -141,7 +150,7 @@ impl Store {
 
     pub(super) fn durable(&self) -> Lsn {
         // A store that was opened for reading only knows what the files prove.
-        self.wal.as_ref().map_or(self.report.log.proven_lsn, Wal::durable_lsn)
+        self.wal.as_ref().map_or(self.report.log.proven_lsn, |wal| wal.durable_lsn())
     }
 
     pub(super) fn sync(&self) -> Result<Lsn> {
@@ -194,9 +203,17 @@ impl Store {
         self.wal()?.prepare_spare()
     }
 
+    /// What looks after checkpoints and retention, of a store that can be written.
+    pub(super) fn upkeep(&self) -> Result<&Arc<Upkeep>> {
+        self.check_open()?;
+        self.upkeep.as_ref().ok_or_else(|| Error::ReadOnly { dir: self.dir.path().to_path_buf() })
+    }
+
     pub(super) fn close(&self) -> Result<()> {
         self.keeper.stop();
-        self.queue.alone(|| {
+        // ORDER: before the log, with which the right to the directory goes.
+        let checkpoint = self.upkeep.as_ref().map_or(Ok(()), |upkeep| upkeep.stop());
+        let closed = self.queue.alone(|| {
             // ORDER: Relaxed, see `check_open`; writers are kept out by the turn and by the log itself.
             if self.closed.swap(true, Ordering::Relaxed) {
                 return Ok(());
@@ -211,7 +228,8 @@ impl Store {
             }
             self.publish(wal);
             Ok(())
-        })
+        });
+        closed.and(checkpoint)
     }
 }
 

@@ -14,8 +14,9 @@
 use bincode::{Decode, Encode};
 
 use super::checksum::Checksum;
+use super::retention::Retention;
 use super::segment::MIN_SEGMENT_BYTES;
-use super::{FORMAT_VERSION, Flaw, StoreId, codec, get_u32, put};
+use super::{FORMAT_VERSION, Flaw, StoreId, codec, get_u32, names, put};
 use crate::error::CorruptionKind;
 use crate::lsn::Lsn;
 
@@ -32,34 +33,103 @@ const MAGIC: &[u8; 8] = b"FOREMANI";
 pub struct Manifest {
     /// The store that this is.
     pub store_id: StoreId,
-    /// Counts the manifests of this store, from 1.
+    /// The store that this one was copied or restored from, if it was.
+    pub parent: Option<Parent>,
+    /// Counts the manifests of this store, from 1. Gaps are legal: a number whose manifest failed is not used again.
     pub generation: u64,
     /// Segments below this LSN are no part of the store.
     pub first_segment: Lsn,
     /// Every LSN up to this one was durable when the manifest was written.
     pub durable_lsn: Lsn,
+    /// The checkpoints, oldest first.
+    pub checkpoints: Vec<Checkpoint>,
     /// The options that stay with the store.
     pub options: PersistedOptions,
 }
 
+/// Where a copied or restored store comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Parent {
+    /// The store that it was taken from.
+    pub store_id: StoreId,
+    /// Up to this LSN both are the same; behind it each goes its own way.
+    pub fork_lsn: u64,
+}
+
+/// A checkpoint: the state at an LSN, in part files.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Checkpoint {
+    /// The LSN whose state it is.
+    pub lsn: u64,
+    /// The generation of the manifest that it was taken for: with the LSN, the name of its parts.
+    pub generation: u64,
+    /// When it was taken, in microseconds since 1970.
+    pub time_us: u64,
+    /// Its parts, in the order of their keys.
+    pub parts: Vec<Part>,
+}
+
+impl Checkpoint {
+    /// The LSN whose state it is.
+    pub fn lsn(&self) -> Lsn {
+        Lsn::new(self.lsn)
+    }
+
+    /// Bytes of all parts.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.bytes))
+    }
+
+    /// The parts' files, in their order.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        (0..).zip(&self.parts).map(|(number, _)| names::part(self.lsn(), self.generation, number))
+    }
+}
+
+/// A part of a checkpoint, as it must be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Part {
+    /// The file's length in bytes.
+    pub bytes: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// The digest of its blocks.
+    pub digest: u64,
+}
+
 /// The options that stay with a store from one opening to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersistedOptions {
     /// The length of new segments, in bytes.
     pub segment_bytes: u64,
-    /// Guards the payloads of new segments.
+    /// Guards the payloads of new segments, and the parts of checkpoints.
     pub checksum: Checksum,
+    /// A checkpoint is taken after this many bytes of log, or after as many as the last one had if that is more.
+    /// `None`: only by hand.
+    pub checkpoint_after_bytes: Option<u64>,
+    /// How many checkpoints are kept, at least 1.
+    pub keep_checkpoints: u32,
+    /// How much of the log is kept that recovery needs no more.
+    pub retention: Retention,
+    /// Where segments and checkpoints are copied to before they go.
+    pub archive: Option<String>,
 }
 
-/// The body as `bincode` sees it: plain numbers, in this order.
+/// The body as `bincode` sees it: plain values, in this order.
 #[derive(Encode, Decode)]
 struct Body {
     store_id: [u8; 16],
+    parent: Option<Parent>,
     generation: u64,
     first_segment: u64,
     durable_lsn: u64,
+    checkpoints: Vec<Checkpoint>,
     segment_bytes: u64,
     checksum: u8,
+    checkpoint_after_bytes: Option<u64>,
+    keep_checkpoints: u32,
+    retention: String,
+    archive: Option<String>,
 }
 
 impl Manifest {
@@ -69,11 +139,17 @@ impl Manifest {
         codec::append(
             Body {
                 store_id: self.store_id.0,
+                parent: self.parent,
                 generation: self.generation,
                 first_segment: self.first_segment.get(),
                 durable_lsn: self.durable_lsn.get(),
+                checkpoints: self.checkpoints.clone(),
                 segment_bytes: self.options.segment_bytes,
                 checksum: self.options.checksum.tag(),
+                checkpoint_after_bytes: self.options.checkpoint_after_bytes,
+                keep_checkpoints: self.options.keep_checkpoints,
+                retention: self.options.retention.to_string(),
+                archive: self.options.archive.clone(),
             },
             &mut bytes,
         );
@@ -108,17 +184,29 @@ impl Manifest {
         }
         let body: Body = codec::decode_metadata(body).ok_or(flaw)?;
         // Nobody has written less; and what follows from these numbers is computed without a further check.
-        if body.segment_bytes < MIN_SEGMENT_BYTES || body.first_segment == 0 {
+        let sensible = body.segment_bytes >= MIN_SEGMENT_BYTES
+            && body.first_segment > 0
+            && body.keep_checkpoints > 0
+            && body.checkpoints.is_sorted_by_key(|checkpoint| (checkpoint.lsn, checkpoint.generation))
+            && body.checkpoints.iter().all(|checkpoint| !checkpoint.parts.is_empty())
+            && body.checkpoints.last().map_or(0, |newest| newest.lsn) >= body.first_segment - 1;
+        if !sensible {
             return Err(flaw);
         }
         Ok(Manifest {
             store_id: StoreId(body.store_id),
+            parent: body.parent,
             generation: body.generation,
             first_segment: Lsn::new(body.first_segment),
             durable_lsn: Lsn::new(body.durable_lsn),
+            checkpoints: body.checkpoints,
             options: PersistedOptions {
                 segment_bytes: body.segment_bytes,
                 checksum: Checksum::from_tag(body.checksum).ok_or(flaw)?,
+                checkpoint_after_bytes: body.checkpoint_after_bytes,
+                keep_checkpoints: body.keep_checkpoints,
+                retention: body.retention.parse().map_err(|_| flaw)?,
+                archive: body.archive,
             },
         })
     }
@@ -130,12 +218,22 @@ mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
+        let part = Part { bytes: 4096, entries: 7, digest: 99 };
         Manifest {
             store_id: StoreId([9; 16]),
+            parent: Some(Parent { store_id: StoreId([8; 16]), fork_lsn: 2 }),
             generation: 3,
             first_segment: Lsn::new(1),
             durable_lsn: Lsn::new(300),
-            options: PersistedOptions { segment_bytes: 64 << 20, checksum: Checksum::Crc32 },
+            checkpoints: vec![Checkpoint { lsn: 200, generation: 2, time_us: 5, parts: vec![part] }],
+            options: PersistedOptions {
+                segment_bytes: 64 << 20,
+                checksum: Checksum::Crc32,
+                checkpoint_after_bytes: Some(64 << 20),
+                keep_checkpoints: 1,
+                retention: "any(count:8)".parse().unwrap(),
+                archive: Some("/archive".to_owned()),
+            },
         }
     }
 
@@ -156,10 +254,25 @@ mod tests {
 
     #[test]
     fn sound_bytes_that_make_no_sense_are_refused() {
-        let options = PersistedOptions { segment_bytes: 8191, ..manifest().options };
-        for manifest in
-            [Manifest { options, ..manifest() }, Manifest { first_segment: Lsn::ZERO, ..manifest() }]
-        {
+        let options = |change: fn(&mut PersistedOptions)| {
+            let mut options = manifest().options;
+            change(&mut options);
+            Manifest { options, ..manifest() }
+        };
+        let twice = || [manifest().checkpoints, manifest().checkpoints].concat();
+        let mut unsorted = twice();
+        unsorted[1].lsn = 199;
+        let mut partless = twice();
+        partless[1].parts.clear();
+        for manifest in [
+            options(|options| options.segment_bytes = 8191),
+            options(|options| options.keep_checkpoints = 0),
+            Manifest { first_segment: Lsn::ZERO, ..manifest() },
+            // A log that begins behind what the newest checkpoint has.
+            Manifest { first_segment: Lsn::new(202), ..manifest() },
+            Manifest { checkpoints: unsorted, ..manifest() },
+            Manifest { checkpoints: partless, ..manifest() },
+        ] {
             assert!(matches!(Manifest::decode(&manifest.encode()), Err(Flaw::Corrupt(_))), "{manifest:?}");
         }
     }

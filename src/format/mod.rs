@@ -12,17 +12,20 @@
 //! Where to read next: [`record`], then [`segment`].
 
 pub mod batch_body;
+pub mod checkpoint;
 pub mod checksum;
 pub mod codec;
 pub mod manifest;
 pub mod names;
 pub mod record;
+pub mod retention;
 pub mod seal;
 pub mod segment;
 
 use std::fmt;
 use std::path::Path;
 
+use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CorruptionKind, Error};
@@ -30,6 +33,7 @@ use crate::lsn::Lsn;
 
 pub use batch_body::{KeyspaceId, Op};
 pub use checksum::Checksum;
+pub use retention::{Limit, Retention};
 
 /// The version that this release writes and reads. Any change of a byte's meaning raises it.
 pub const FORMAT_VERSION: u32 = 1;
@@ -38,7 +42,7 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const MAX_KEY_BYTES: usize = 65_535;
 
 /// Which store a file belongs to: 128 random bits, drawn when the store is created.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(into = "String", try_from = "String")]
 pub struct StoreId(pub [u8; 16]);
 

@@ -6,6 +6,7 @@
 //!  ├── MANIFEST                    which files are the store
 //!  ├── 00000000000000000001.wal    a segment, named by the LSN of its first record
 //!  ├── 00000000000000004711.wal
+//!  ├── 00000000000000004700-3-0.ckpt   a checkpoint at LSN 4700: part 0, of manifest 3
 //!  ├── spare.tmp, MANIFEST.tmp     under construction; removed by the next opening
 //!  └── lost/                       what recovery cut off, kept
 //! ```
@@ -39,6 +40,21 @@ pub fn parse_segment(name: &str) -> Option<Lsn> {
     digits.parse().ok().filter(|number| *number > 0).map(Lsn::new)
 }
 
+/// The name of a part of the checkpoint at `lsn` that was taken for the manifest of this generation. A generation is
+/// used once, so the name is never used for another file.
+pub fn part(lsn: Lsn, generation: u64, part: u32) -> String {
+    format!("{:020}-{generation}-{part}.ckpt", lsn.get())
+}
+
+/// True for the name of a checkpoint's part.
+pub fn is_part(name: &str) -> bool {
+    let Some(numbers) = name.strip_suffix(".ckpt") else { return false };
+    let fields: Vec<&str> = numbers.split('-').collect();
+    let digits =
+        |text: &&str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
+    fields.len() == 3 && fields[0].len() == 20 && fields.iter().all(digits)
+}
+
 /// True for a file of ours that was under construction when its process ended. Anybody else's `*.tmp` is none.
 pub fn is_tmp(name: &str) -> bool {
     [SPARE_TMP, MANIFEST_TMP].contains(&name)
@@ -48,6 +64,16 @@ pub fn is_tmp(name: &str) -> bool {
 mod tests {
     //! Shows that names sort as LSNs do and that only exact names are taken for segments.
     use super::*;
+
+    #[test]
+    fn parts_of_checkpoints() {
+        assert_eq!(part(Lsn::new(42), 3, 0), "00000000000000000042-3-0.ckpt");
+        assert!(is_part(&part(Lsn::new(42), u64::MAX, u32::MAX)));
+        for other in ["42-3-0.ckpt", "00000000000000000042-3.ckpt", "00000000000000000042-3-x.ckpt", "a.ckpt"]
+        {
+            assert!(!is_part(other), "{other}");
+        }
+    }
 
     #[test]
     fn names() {

@@ -160,6 +160,23 @@ impl Memtable {
         stats
     }
 
+    /// Divides the keys into ranges of so many blocks: for each, how many blocks it has now, and the key behind it;
+    /// `None` for the last range. Blocks that split or merge meanwhile only make the ranges less even.
+    pub(crate) fn cut_points(&self, blocks_each: usize) -> Vec<(usize, Option<Vec<u8>>)> {
+        let guard = &epoch::pin();
+        let mut cuts = Vec::new();
+        let mut blocks = 0;
+        for entry in self.index.iter(guard) {
+            if blocks >= blocks_each.max(1) {
+                cuts.push((blocks, Some(entry.key().0.as_bytes().to_vec())));
+                blocks = 0;
+            }
+            blocks += 1;
+        }
+        cuts.push((blocks, None));
+        cuts
+    }
+
     /// Calls `read` with the block that owns `key`, locked shared.
     pub(super) fn locate<T>(
         &self,

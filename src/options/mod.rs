@@ -3,11 +3,14 @@
 //!
 //! An option that is not set follows the store (its manifest), and for a new store the default.
 
+mod checkpoints;
 mod durability;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::checkpoints::DEFAULT_CHECKPOINT_AFTER_BYTES;
+pub(crate) use self::checkpoints::{CheckpointOptions, default_persisted};
 pub use self::durability::Durability;
 pub(crate) use self::durability::shortest_interval;
 use crate::error::{Error, Result};
@@ -216,6 +219,7 @@ pub struct Options {
     pub(crate) queue_bytes: usize,
     pub(crate) create: CreateMode,
     pub(crate) read_only: bool,
+    pub(crate) checkpoints: CheckpointOptions,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) events: Events,
 }
@@ -242,6 +246,7 @@ impl Default for Options {
             queue_bytes: DEFAULT_QUEUE_BYTES,
             create: CreateMode::default(),
             read_only: false,
+            checkpoints: CheckpointOptions::default(),
             storage: Arc::new(RealDisk),
             events: Events::default(),
         }

@@ -12,6 +12,9 @@
 //!
 //! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
 
+mod base;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,15 +24,19 @@ use crate::checkpoint::manifest;
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
 use crate::event::{Event, Events};
 use crate::format::batch_body;
-use crate::format::manifest::{Manifest, PersistedOptions};
+use crate::format::manifest::{Checkpoint, Manifest, PersistedOptions};
 use crate::format::names;
 use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
-use crate::options::{CreateMode, DEFAULT_SEGMENT_BYTES, Options, WalOptions};
+use crate::options::{CreateMode, Options, WalOptions, default_persisted};
 use crate::storage::LockGuard;
 use crate::storage::dir::Dir;
 use crate::wal::{self, Given, LogReport, RecordRef, Wal};
+
+use self::base::Base;
+pub use self::base::DamagedCheckpoint;
+pub(crate) use self::base::check_checkpoint;
 
 /// What opening a store found and did.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +44,10 @@ use crate::wal::{self, Given, LogReport, RecordRef, Wal};
 pub struct RecoveryReport {
     /// True if there was no store and this opening made one.
     pub created: bool,
+    /// The LSN of the checkpoint that was loaded; `None` if the log alone was.
+    pub checkpoint: Option<Lsn>,
+    /// Checkpoints that are damaged and were passed over for an older one, or for the whole log.
+    pub damaged_checkpoints: Vec<DamagedCheckpoint>,
     /// What was found in the log, and what was done about its end.
     pub log: LogReport,
     /// Data records that were applied.
@@ -98,7 +109,7 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let mut recovered = load(dir, false)?;
+    let mut recovered = load(dir, false, default_threads())?;
     recovered.lock = lock;
     recovered.report.took = started.elapsed();
     Ok(recovered)
@@ -106,9 +117,11 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
 
 /// Reads the store in a directory without a lock; `live` if a writer may be at work. What that writer has not proven
 /// to be durable is applied, but not published.
-pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
-    let manifest = manifest::read(dir)?;
-    let mut replay = Replay::new(dir, Events::default());
+pub(crate) fn load(dir: &Dir, live: bool, threads: usize) -> Result<Recovered> {
+    let mut manifest = manifest::read(dir)?;
+    let base = Base::load(dir, &manifest, threads)?;
+    forget_damaged(&mut manifest, &base);
+    let mut replay = Replay::new(dir, Events::default(), base);
     let log = wal::read_only(dir, given(&manifest), &mut |record| replay.apply(record))?;
     let visible = if live { log.proven_lsn } else { log.last_lsn };
     Ok(replay.finish(visible, log, manifest))
@@ -169,19 +182,18 @@ fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
 }
 
 fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
-    let persisted = PersistedOptions {
-        segment_bytes: options.segment_bytes.unwrap_or(DEFAULT_SEGMENT_BYTES),
-        checksum: options.checksum.unwrap_or_default(),
-    };
-    let wal_options = wal_options(options, persisted);
+    let persisted = options.persisted(&default_persisted())?;
+    let wal_options = wal_options(options, &persisted);
     let store_id = wal::new_store_id(&**dir.storage());
     let wal = Wal::create(dir.clone(), wal_options, store_id, lock)?;
     // Only now is it a store: everything that the manifest names is durable.
     let manifest = Manifest {
         store_id,
+        parent: None,
         generation: 1,
         first_segment: Lsn::new(1),
         durable_lsn: Lsn::ZERO,
+        checkpoints: Vec::new(),
         options: persisted,
     };
     if let Err(error) = manifest::write(dir, &manifest) {
@@ -190,8 +202,11 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         wal.abandon();
         return Err(error);
     }
-    let mut recovered =
-        Replay::new(dir, options.events.clone()).finish(Lsn::ZERO, wal.report().clone(), manifest);
+    let mut recovered = Replay::new(dir, options.events.clone(), Base::empty()).finish(
+        Lsn::ZERO,
+        wal.report().clone(),
+        manifest,
+    );
     recovered.wal = Some(wal);
     recovered.report.created = true;
     Ok(recovered)
@@ -199,16 +214,15 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
 
 fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
     let mut manifest = manifest::read(dir)?;
-    let kept = manifest.options;
-    let wanted = PersistedOptions {
-        segment_bytes: options.segment_bytes.unwrap_or(kept.segment_bytes),
-        checksum: options.checksum.unwrap_or(kept.checksum),
-    };
-    let wal_options = wal_options(options, wanted);
-    let mut replay = Replay::new(dir, options.events.clone());
+    let wanted = options.persisted(&manifest.options)?;
+    let wal_options = wal_options(options, &wanted);
+    let base = Base::load(dir, &manifest, default_threads())?;
+    forget_damaged(&mut manifest, &base);
+    let mut replay = Replay::new(dir, options.events.clone(), base);
     let given = given(&manifest);
     let (wal, log) = Wal::recover(dir.clone(), wal_options, given, lock, &mut |record| replay.apply(record))?;
-    if wanted != kept {
+    remove_left_behind(dir, &manifest)?;
+    if wanted != manifest.options {
         manifest.options = wanted;
         manifest.generation += 1;
         manifest.durable_lsn = log.last_lsn;
@@ -219,7 +233,32 @@ fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Rec
     Ok(recovered)
 }
 
-fn wal_options(options: &Options, persisted: PersistedOptions) -> WalOptions {
+/// What was found to be damaged is not relied on again: it goes with the next checkpoint.
+fn forget_damaged(manifest: &mut Manifest, base: &Base) {
+    let is_damaged = |lsn| base.damaged.iter().any(|damaged| damaged.lsn == lsn);
+    manifest.checkpoints.retain(|checkpoint| !is_damaged(checkpoint.lsn()));
+}
+
+/// Removes what an interrupted checkpoint or retention has left: parts that no manifest names, segments below the first.
+///
+/// ORDER: after everything was read and the log is ready, so that a store that cannot be opened stays as it was found.
+/// The manifest is durable by then: opening has synced the directory.
+fn remove_left_behind(dir: &Dir, manifest: &Manifest) -> Result<()> {
+    let named: HashSet<String> =
+        manifest::read(dir)?.checkpoints.iter().flat_map(Checkpoint::files).collect();
+    let is_left = |name: &&String| match names::parse_segment(name) {
+        Some(base) => base < manifest.first_segment,
+        None => names::is_part(name) && !named.contains(*name),
+    };
+    dir.list()?.iter().filter(is_left).try_for_each(|name| dir.remove(name))
+}
+
+/// How many threads load and replay.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+}
+
+fn wal_options(options: &Options, persisted: &PersistedOptions) -> WalOptions {
     WalOptions {
         segment_bytes: persisted.segment_bytes,
         checksum: persisted.checksum,
@@ -237,8 +276,7 @@ fn wal_options(options: &Options, persisted: PersistedOptions) -> WalOptions {
 #[derive(Debug)]
 struct Replay {
     dir: PathBuf,
-    tracker: Arc<Tracker>,
-    catalog: Catalog,
+    base: Base,
     records: u64,
     operations: u64,
     /// The segment that is being read, and how many records it gave.
@@ -250,13 +288,10 @@ struct Replay {
 const RECORDS_PER_COLLECTION: u64 = 256;
 
 impl Replay {
-    fn new(dir: &Dir, events: Events) -> Replay {
-        let tracker = Tracker::new(Lsn::ZERO);
-        let catalog = Catalog::new(tracker.clone());
+    fn new(dir: &Dir, events: Events, base: Base) -> Replay {
         Replay {
             dir: dir.path().to_path_buf(),
-            tracker,
-            catalog,
+            base,
             records: 0,
             operations: 0,
             file: ("".into(), 0),
@@ -271,10 +306,10 @@ impl Replay {
         }
         self.file.1 += 1;
         let lsn = record.header.lsn;
-        if record.header.kind == RecordKind::Data {
+        if record.header.kind == RecordKind::Data && lsn > self.base.lsn() {
             self.records += 1;
             for op in batch_body::ops(record.payload) {
-                let applied = op.is_ok_and(|op| self.catalog.apply_op(lsn, op).is_ok());
+                let applied = op.is_ok_and(|op| self.base.catalog.apply_op(lsn, op).is_ok());
                 if !applied {
                     let (path, kind) = (self.dir.join(&**record.file), CorruptionKind::BatchBody);
                     return Err(Error::corruption(&path, record.offset, Some(lsn), kind, None));
@@ -284,14 +319,14 @@ impl Replay {
         }
         if self.file.1.is_multiple_of(RECORDS_PER_COLLECTION) {
             // Every record below this one has been applied, and what this one carries as durable is below it.
-            self.tracker.publish(record.header.durable_lsn);
+            self.base.tracker.publish(record.header.durable_lsn);
             self.collect_garbage();
         }
         Ok(())
     }
 
     fn collect_garbage(&self) {
-        for space in self.catalog.all() {
+        for space in self.base.catalog.all() {
             while space.table.collect_garbage(usize::MAX) {}
         }
     }
@@ -305,16 +340,18 @@ impl Replay {
 
     fn finish(self, visible: Lsn, log: LogReport, manifest: Manifest) -> Recovered {
         self.tell_progress();
-        self.tracker.publish(visible);
+        self.base.tracker.publish(visible);
         self.collect_garbage();
+        let Base { tracker, catalog, checkpoint, damaged } = self.base;
         let report = RecoveryReport {
             created: false,
+            checkpoint: checkpoint.as_ref().map(Checkpoint::lsn),
+            damaged_checkpoints: damaged,
             log,
             records: self.records,
             operations: self.operations,
             took: Duration::ZERO,
         };
-        let Replay { tracker, catalog, .. } = self;
         Recovered { wal: None, lock: None, manifest, tracker, catalog, report }
     }
 }

@@ -1,9 +1,6 @@
-//! Shortens the log: removes old segments at its beginning, or cuts records off its end.
+//! Cuts records off the end of the log.
 //!
-//! **At the beginning**, one segment at a time, oldest first, each removal durable before the next: a power cut may
-//! undo any unsynced removal, and a hole in the middle would be taken for a lost file.
-//!
-//! **At the end**, a cut must happen in one step although many files go. The step is the rename that gives a new
+//! A cut must happen in one step although many files go. The step is the rename that gives a new
 //! segment its name. Its header carries a higher *cut* number than all before it:
 //!
 //! ```text
@@ -27,23 +24,6 @@ use crate::lsn::Lsn;
 use crate::storage::Access;
 
 impl Log {
-    /// Removes every closed segment whose records all lie below `lsn`. Returns how many went.
-    pub(super) fn remove_before(&self, lsn: Lsn) -> Result<usize> {
-        self.exclusive(|_, _| {
-            let mut removed = 0;
-            loop {
-                let mut closed = self.closed.write();
-                let Some(oldest) = closed.first().filter(|oldest| oldest.last_lsn < lsn) else {
-                    return Ok(removed);
-                };
-                self.dir.remove(&oldest.file)?;
-                self.dir.sync()?;
-                closed.remove(0);
-                removed += 1;
-            }
-        })
-    }
-
     /// Removes every record above `lsn`.
     pub(super) fn cut_after(&self, lsn: Lsn) -> Result<()> {
         let oldest = self.oldest();

@@ -4,10 +4,13 @@ use super::Wal;
 use super::future::Durable;
 use super::keeper::Kept;
 use super::log::Log;
+use super::segment_reader::Segment;
 use super::tail::Records;
 use crate::error::{Error, Result};
 use crate::format::record::RecordKind;
+use crate::format::segment::SEGMENT_HEADER_BYTES;
 use crate::lsn::Lsn;
+use crate::storage::Access;
 
 impl Wal {
     /// # Errors
@@ -56,6 +59,27 @@ impl Wal {
     pub(crate) fn durable_unasked(&self, lsn: Lsn) -> Result<Durable> {
         self.check_given_out(lsn)?;
         Ok(Durable::new(self.log.clone(), lsn))
+    }
+
+    /// Bytes of records written since the log was opened.
+    pub(crate) fn appended_bytes(&self) -> u64 {
+        self.log.appended_bytes()
+    }
+
+    /// About how many bytes of records lie behind `lsn`.
+    pub(crate) fn bytes_behind(&self, lsn: Lsn) -> u64 {
+        let behind = self.segments().into_iter().filter(|segment| segment.last_lsn > lsn);
+        behind.map(|segment| segment.used_bytes.saturating_sub(SEGMENT_HEADER_BYTES as u64)).sum()
+    }
+
+    /// The oldest LSN that a reader of this log has pinned.
+    pub(crate) fn oldest_read(&self) -> Option<Lsn> {
+        self.log.pins.oldest()
+    }
+
+    /// When the segment of this base was made, in microseconds since 1970.
+    pub(crate) fn segment_created_us(&self, base: Lsn) -> Result<u64> {
+        Ok(Segment::open(&self.log.dir, base, Access::Read)?.header.created_us)
     }
 
     /// True if the next segment's file should be made soon.

@@ -1,4 +1,4 @@
-//! The running log: its end, what is known to be durable, and how it goes on in a new segment.
+//! The running log: its end, and what is known to be durable.
 //!
 //! ```text
 //!            tail lock                              the gate's file
@@ -6,19 +6,20 @@
 //!             (rotation holds both)                 one at a time
 //! ```
 //!
-//! LOCKS: `tail`, then the gate's file, then `closed`, then `spare`; never the other way round. Appending goes on while
+//! LOCKS: `removing`, `tail`, then the gate's file, then `closed`, then `spare` or `pins`; never the other way round. Appending goes on while
 //! the gate syncs: the processor works while the disk does.
 //!
-//! Where to read next: `gate`, who syncs and who waits; `queue`, who writes for whom; `close`, how it ends.
+//! Where to read next: `gate`, who syncs and who waits; `queue`, who writes for whom; `rotate`, how it goes on in a new
+//! segment; `close`, how it ends.
 
 use std::time::Instant;
 
 use parking_lot::RwLock;
 
-use super::build::{Builder, write_seal};
 use super::future::Sleepers;
 use super::gate::Gate;
-use super::open::{Ready, new_header};
+use super::open::Ready;
+use super::pins::{Pin, Pins};
 use super::poison::Poison;
 use super::replay::{SegmentState, SegmentSummary};
 use super::spare::Spare;
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::StoreId;
 use crate::format::record::{RecordKind, stored_bytes};
-use crate::format::segment::{SegmentHeader, max_payload_bytes};
+use crate::format::segment::max_payload_bytes;
 use crate::lsn::Lsn;
 use crate::options::WalOptions;
 use crate::storage::LockGuard;
@@ -43,7 +44,7 @@ pub(super) struct Log {
     /// The end of the log. Whoever holds it gives LSNs and writes.
     pub(super) tail: Mutex<Tail>,
     /// The one sync gate.
-    gate: Gate,
+    pub(super) gate: Gate,
     /// The file of the segment to come.
     pub(super) spare: Spare,
     /// Futures that wait for an LSN to be durable.
@@ -55,10 +56,16 @@ pub(super) struct Log {
     /// The last LSN that survives a power cut. Written with the gate's file locked.
     durable: AtomicU64,
     pub(super) poison: Poison,
+    /// Bytes of records written since the log was opened. ORDER: Relaxed; a figure. Written under `tail`.
+    appended_bytes: AtomicU64,
     /// How often records were cut off since the log was opened. Written with `tail` and the gate's file held.
     cuts: AtomicU64,
     /// All segments but the last.
     pub(super) closed: RwLock<Vec<SegmentSummary>>,
+    /// Who reads the log, and from where on it must stay.
+    pub(super) pins: Pins,
+    /// Held by whoever removes segments at the beginning of the log: they go one after the other, oldest first.
+    pub(super) removing: Mutex<()>,
     /// The directory's lock, until the log is closed. Whoever takes it closes.
     pub(super) lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
@@ -76,11 +83,14 @@ impl Log {
             sleepers: Sleepers::default(),
             owes_wakes: AtomicBool::new(false),
             closed: RwLock::new(closed),
+            pins: Pins::default(),
+            removing: Mutex::new(()),
             tail: Mutex::new(Tail::new(ready)),
             // Opening made everything durable that it read.
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
             poison: Poison::default(),
+            appended_bytes: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             lock: Mutex::new(Some(lock)),
         }
@@ -94,6 +104,11 @@ impl Log {
     pub(super) fn durable(&self) -> Lsn {
         // ORDER: Acquire pairs with the Release after the sync.
         Lsn::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Bytes of records written since the log was opened.
+    pub(super) fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
     }
 
     /// Changes with each cut, so that a reader knows that what it has read ahead may be out of the log.
@@ -203,6 +218,7 @@ impl Log {
     fn write_run(&self, tail: &mut Tail, records: Records<'_>) -> Result<()> {
         let first = tail.position;
         tail.write(self.durable(), records)?;
+        self.appended_bytes.fetch_add(tail.position.offset - first.offset, Ordering::Relaxed);
         if self.options.spare && tail.is_half_full() {
             self.spare.ask();
         }
@@ -219,69 +235,11 @@ impl Log {
         Ok(())
     }
 
-    /// Goes on in a new segment. The order of the steps is the protocol: each was checked to be needed.
-    ///
-    /// ```text
-    ///  sync k → publish durable → k+1 as spare.tmp, synced → its name, directory synced → seal k, synced → write to k+1
-    /// ```
-    fn rotate(&self, tail: &mut Tail) -> Result<()> {
-        let mut file = self.gate.lock();
-        self.guard(|| self.rotate_locked(tail, &mut file))
-    }
-
-    fn rotate_locked(&self, tail: &mut Tail, file: &mut MutexGuard<'_, DirFile>) -> Result<()> {
-        // Whoever held the file may have failed: a second sync would say that all is well.
-        self.poison.check()?;
-        self.sync_file(file)?;
-        let old = tail.segment.clone();
-        let end = tail.position;
-        let fresh = new_header(&self.dir, &self.options, self.store_id);
-        // A segment without a record, too short for the one to come, is replaced: the new one takes its name.
-        let replaces = end.lsn == old.base();
-        let previous_digest = if replaces { old.header.previous_digest } else { end.digest };
-        let header = SegmentHeader {
-            base: end.lsn,
-            previous_last: end.lsn.previous(),
-            previous_digest,
-            proven_to: end.lsn.previous(),
-            created_us: fresh.created_us.max(tail.time_us),
-            cut: old.header.cut,
-            ..fresh
-        };
-        let (segment, position) =
-            self.spare.give(|spare| Builder::with_spare(&self.dir, header, spare)?.name())?;
-        if !replaces {
-            write_seal(&old, end, end.offset)?;
-            self.closed.write().push(SegmentSummary::new(&old, end, SegmentState::Closed));
-        }
-        **file = segment.file.clone();
-        tail.go_on_in(segment, position);
-        let name = &*tail.segment.name;
-        self.options.events.tell(|| Event::Rotated { base: tail.segment.base(), file: name });
-        Ok(())
-    }
-
     /// Makes the file of the next segment ahead, unless the log has come to its end. It takes a while: no lock of the
     /// log is held but the spare's own.
     pub(super) fn prepare_spare(&self) -> Result<()> {
         self.poison.check()?;
         self.spare.prepare(&self.dir, self.options.segment_bytes)
-    }
-
-    /// Goes on in a new segment by hand; nothing happens while the last one is empty.
-    pub(super) fn rotate_by_hand(&self) -> Result<()> {
-        let mut tail = self.tail.lock();
-        if tail.closed {
-            return Err(Error::Closed);
-        }
-        self.poison.check()?;
-        if tail.position.lsn == tail.segment.base() {
-            return Ok(());
-        }
-        let result = self.rotate(&mut tail);
-        drop(tail);
-        self.wake_sleepers();
-        result
     }
 
     /// Waits until everything up to `lsn` is durable, syncing if nobody else does. `callers` is for how many threads
@@ -311,7 +269,7 @@ impl Log {
     }
 
     /// Syncs the gate's file. What is durable then is what was written when the sync *began*.
-    fn sync_file(&self, file: &MutexGuard<'_, DirFile>) -> Result<()> {
+    pub(super) fn sync_file(&self, file: &MutexGuard<'_, DirFile>) -> Result<()> {
         let written = self.written();
         if self.durable() >= written {
             return Ok(());
@@ -360,6 +318,17 @@ impl Log {
         let (base, last) =
             found.map_or((tail.segment.base(), Lsn::MAX), |segment| (segment.base_lsn, segment.last_lsn));
         if base > lsn { Err(Error::Compacted { oldest: base }) } else { Ok((base, last)) }
+    }
+
+    /// Keeps the records from `lsn` on from being removed.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if they were removed already.
+    pub(super) fn pin(&self, lsn: Lsn) -> Result<Pin> {
+        let tail = self.tail.lock();
+        let closed = self.closed.read();
+        let oldest = closed.first().map_or(tail.segment.base(), |segment| segment.base_lsn);
+        if lsn < oldest { Err(Error::Compacted { oldest }) } else { Ok(self.pins.pin(lsn)) }
     }
 
     /// The first LSN that the log still holds; the next to come where it holds none.

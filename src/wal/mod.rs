@@ -14,7 +14,7 @@
 //! Architecture invariant: the log knows neither the memtable nor the store. It carries bytes. What a manifest or a
 //! checkpoint proves about it is given to its opening.
 //!
-//! Where to read next, in this order: `log` (writing, rotation), `tail` (appending), `queue` and `gate` (one write and one
+//! Where to read next, in this order: `log` (writing), `rotate`, `tail` (appending), `queue` and `gate` (one write and one
 //! sync for many threads), `build` and `spare` (how a segment comes to its name), `evidence` and `replay` (reading it
 //! back), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`.
 
@@ -31,11 +31,14 @@ mod log;
 mod members;
 mod open;
 mod outcome;
+mod pins;
 mod plan;
 mod poison;
 mod queue;
 mod reader;
+mod remove;
 mod replay;
+mod rotate;
 mod segment_reader;
 mod spare;
 mod start;
@@ -303,7 +306,8 @@ impl Wal {
         self.log.rotate_by_hand()
     }
 
-    /// Removes the segments whose records all lie below `lsn`; the last segment stays. Returns how many went.
+    /// Removes the segments whose records all lie below `lsn`; the last segment stays, and so does what readers of
+    /// [`Wal::read_from`] are in. Writers and readers go on meanwhile. Returns how many went.
     ///
     /// # Errors
     /// As [`Wal::append`].

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::log::Log;
+use super::pins::Pin;
 use super::plan::{Given, Plan};
 use super::replay::read_last;
 use super::segment_reader::{Found, Segment, SegmentReader};
@@ -67,6 +68,8 @@ pub struct Records {
     log: Arc<Log>,
     next: Lsn,
     reader: Option<BoundedReader>,
+    /// Keeps what is to be read: moved on with each segment.
+    pin: Pin,
 }
 
 /// A reader of one segment, and how far that segment is part of the log.
@@ -82,11 +85,8 @@ struct BoundedReader {
 
 impl Records {
     pub(super) fn new(log: Arc<Log>, from: Lsn) -> Result<Records> {
-        let oldest = log.oldest();
-        if from < oldest {
-            return Err(Error::Compacted { oldest });
-        }
-        Ok(Records { log, next: from, reader: None })
+        let pin = log.pin(from)?;
+        Ok(Records { log, next: from, reader: None, pin })
     }
 
     fn read_next(&mut self) -> Result<Record> {
@@ -103,6 +103,7 @@ impl Records {
             }
         }
         let (base, until) = self.log.segment_of(self.next)?;
+        self.pin = self.log.pin(self.next)?;
         let reader = SegmentReader::new(Segment::open(&self.log.dir, base, Access::Read)?);
         let BoundedReader { reader, .. } = self.reader.insert(BoundedReader { reader, until, cuts });
         reader.skip_to(self.next)?;

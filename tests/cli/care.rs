@@ -31,9 +31,9 @@ fn info_has_the_fields_of_the_contract() {
     assert_eq!((&segment["file"], &segment["base_lsn"]), (&"00000000000000000001.wal".into(), &1.into()));
     assert_eq!((&segment["state"], &segment["last_lsn"]), (&"active".into(), &info["visible_lsn"]));
     assert!(segment["bytes"].is_u64());
-    for later in ["checkpoint", "retention", "archive"] {
-        assert!(info.as_object().unwrap()[later].is_null());
-    }
+    assert!(info.as_object().unwrap()["checkpoint"].is_null());
+    assert!(info.as_object().unwrap()["archive"].is_null());
+    assert_eq!(info["retention"], "any()");
     assert!(place.ok(&["info", "demo"]).text().contains("keys\t2\n"));
 }
 
@@ -180,5 +180,33 @@ fn a_pipe_in_the_place_of_a_file_is_refused() {
         for args in [&["verify", "demo"][..], &["get", "demo", "a"], &["put", "demo", "a", "2"]] {
             place.fails(args, 5, "io");
         }
+    }
+}
+
+#[test]
+fn a_checkpoint_lets_the_log_go_and_prune_says_why_the_rest_stays() {
+    let place = Place::new();
+    place.ok(&["create", "demo", "--segment-bytes", "8192", "--retention", "any(count:1)"]);
+    for key in 0..20 {
+        place.ok(&["put", "demo", &format!("k{key}"), &"v".repeat(1000)]);
+    }
+    let before = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
+    let dry = place.ok(&["prune", "demo", "--dry-run", "-f", "json"]).json().remove(0);
+    assert!(dry["removed"].as_array().unwrap().is_empty());
+    assert!(dry["kept"][0]["reason"].as_str().unwrap().contains("no checkpoint"));
+
+    let lsn = place.ok(&["checkpoint", "demo", "-f", "json"]).json().remove(0)["lsn"].clone();
+    let info = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
+    assert_eq!(info["checkpoint"]["lsn"], lsn);
+    assert!(info["checkpoint"]["bytes"].as_u64().unwrap() > 20_000);
+    assert_eq!(info["retention"], "any(count:1)");
+    let segments = |info: &serde_json::Value| info["segments"].as_array().unwrap().len();
+    assert!(segments(&info) < segments(&before));
+    let plain = place.ok(&["prune", "demo", "--dry-run"]).text();
+    assert!(plain.contains("the retention policy keeps it: count:1"), "{plain}");
+    assert_eq!(place.ok(&["count", "demo"]).text(), "20\n");
+    // Nothing is created where there is no store.
+    for command in ["checkpoint", "prune"] {
+        place.fails(&[command, "nosuch"], 5, "no_store");
     }
 }

@@ -12,8 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use forelog::format::checkpoint::{BlockHeader, BlockKind, PartFooter, PartHeader};
 use forelog::format::checksum::Digest;
-use forelog::format::manifest::{MANIFEST_HEADER_BYTES, MAX_MANIFEST_BYTES, Manifest, PersistedOptions};
+use forelog::format::manifest::{
+    Checkpoint, MANIFEST_HEADER_BYTES, MAX_MANIFEST_BYTES, Manifest, Parent, Part, PersistedOptions,
+};
 use forelog::format::record::{RECORD_HEADER_BYTES, RecordHeader, RecordKind};
 use forelog::format::seal::{SEAL_BYTES, Seal};
 use forelog::format::segment::{MIN_SEGMENT_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, max_payload_bytes};
@@ -177,28 +180,43 @@ fn record_header_and_seal_are_as_the_page_says() {
 #[test]
 fn the_manifest_is_as_the_page_says() {
     // Shows that header and body, in the order and the forms of the tables, are what the encoder writes.
+    let parent = Parent { store_id: StoreId(*b"fedcba9876543210"), fork_lsn: 250 };
+    let part = Part { bytes: 300, entries: 2, digest: 1 << 40 };
     let manifest = Manifest {
         store_id: StoreId(*b"0123456789abcdef"),
+        parent: Some(parent),
         generation: 7,
         first_segment: Lsn::new(251),
         durable_lsn: Lsn::new(u64::MAX),
-        options: PersistedOptions { segment_bytes: 64 << 20, checksum: Checksum::Crc32c },
+        checkpoints: vec![Checkpoint { lsn: 251, generation: 6, time_us: 9, parts: vec![part] }],
+        options: PersistedOptions {
+            segment_bytes: 64 << 20,
+            checksum: Checksum::Crc32c,
+            checkpoint_after_bytes: Some(1000),
+            keep_checkpoints: 2,
+            retention: "any(count:8)".parse().unwrap(),
+            archive: None,
+        },
     };
+    let varints =
+        |numbers: &[u64]| -> Vec<u8> { numbers.iter().flat_map(|number| varint(*number)).collect() };
     let mut body = Vec::new();
     for row in table("Manifest", "body field") {
-        let number = match row[0].as_str() {
-            "store_id" => {
-                body.extend(manifest.store_id.0);
-                continue;
-            }
-            "generation" => manifest.generation,
-            "first_segment" => manifest.first_segment.get(),
-            "durable_lsn" => manifest.durable_lsn.get(),
-            "segment_bytes" => manifest.options.segment_bytes,
-            "checksum" => 2,
+        body.extend(match row[0].as_str() {
+            "store_id" => manifest.store_id.0.to_vec(),
+            "parent" => [&[1][..], b"fedcba9876543210", &varint(250)].concat(),
+            "generation" => varint(manifest.generation),
+            "first_segment" => varint(manifest.first_segment.get()),
+            "durable_lsn" => varint(manifest.durable_lsn.get()),
+            "checkpoints" => varints(&[1, 251, 6, 9, 1, 300, 2, 1 << 40]),
+            "segment_bytes" => varint(manifest.options.segment_bytes),
+            "checksum" => vec![2],
+            "checkpoint_after_bytes" => [vec![1], varint(1000)].concat(),
+            "keep_checkpoints" => varint(2),
+            "retention" => [&varint(12)[..], b"any(count:8)"].concat(),
+            "archive" => vec![0],
             other => panic!("{other}"),
-        };
-        body.extend(if row[1] == "varint" { varint(number) } else { vec![number as u8] });
+        });
     }
     let compose = |crc: u32| {
         compose(
@@ -215,6 +233,75 @@ fn the_manifest_is_as_the_page_says() {
     let header = compose(crc32(&[&compose(0)[..20]]));
     assert_eq!(header.len(), MANIFEST_HEADER_BYTES);
     assert_eq!([header, body].concat(), manifest.encode());
+}
+
+#[test]
+fn the_parts_of_a_checkpoint_are_as_the_page_says() {
+    // Shows that header, block header and footer have the right length and put each field where the encoders do.
+    let (salt, offset) = (0x8182_8384_8586_8788_u64, 4104);
+    let header = PartHeader {
+        store_id: StoreId(*b"0123456789abcdef"),
+        lsn: Lsn::new(0x0102_0304_0506_0709),
+        salt,
+        part: 0x1112_1314,
+        checksum: Checksum::Crc32c,
+    };
+    let compose_header = |crc: u32| {
+        compose(
+            "Part header",
+            &[
+                ("magic", b"FORECKPT"),
+                ("format_version", &FORMAT_VERSION.to_le_bytes()),
+                ("header_bytes", &64_u32.to_le_bytes()),
+                ("store_id", &header.store_id.0),
+                ("lsn", &header.lsn.get().to_le_bytes()),
+                ("salt", &salt.to_le_bytes()),
+                ("part", &header.part.to_le_bytes()),
+                ("checksum", &[2]),
+                ("crc", &crc.to_le_bytes()),
+            ],
+        )
+    };
+    assert_eq!(compose_header(crc32(&[&compose_header(0)[..60]])), header.encode());
+
+    let block = BlockHeader {
+        body_bytes: 0x2122_2324_2526_2728,
+        body_checksum: 0x3132_3334_3536_3738,
+        keyspace: KeyspaceId(0x4142_4344),
+        entries: 0x5152_5354,
+        kind: BlockKind::Keyspaces,
+    };
+    let compose_block = |crc: u32| {
+        compose(
+            "Block header",
+            &[
+                ("crc", &crc.to_le_bytes()),
+                ("keyspace", &block.keyspace.0.to_le_bytes()),
+                ("body_bytes", &block.body_bytes.to_le_bytes()),
+                ("body_checksum", &block.body_checksum.to_le_bytes()),
+                ("entries", &block.entries.to_le_bytes()),
+                ("kind", &[2]),
+            ],
+        )
+    };
+    let bytes = compose_block(placed(salt, offset, &compose_block(0)[4..]));
+    assert_eq!(bytes, block.encode(salt, offset));
+
+    let footer = PartFooter { blocks: 0x0102_0304, entries: 0x1112_1314, digest: Digest(!7) };
+    let compose_footer = |crc: u32| {
+        compose(
+            "Footer",
+            &[
+                ("magic", b"FOREDONE"),
+                ("blocks", &footer.blocks.to_le_bytes()),
+                ("entries", &footer.entries.to_le_bytes()),
+                ("digest", &footer.digest.0.to_le_bytes()),
+                ("crc", &crc.to_le_bytes()),
+            ],
+        )
+    };
+    let bytes = compose_footer(placed(salt, offset, &compose_footer(0)[..36]));
+    assert_eq!(bytes, footer.encode(salt, offset));
 }
 
 #[test]
@@ -311,7 +398,10 @@ fn the_page_is_enough_to_read_a_store() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
     let mut dirs: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     dirs.sort();
-    assert_eq!(dirs.iter().map(|dir| file_name(dir)).collect::<Vec<_>>(), ["clean", "cut", "torn"]);
+    assert_eq!(
+        dirs.iter().map(|dir| file_name(dir)).collect::<Vec<_>>(),
+        ["checkpoint", "clean", "cut", "torn"]
+    );
     for dir in dirs {
         let paths = fs::read_dir(dir.join("data")).unwrap().map(|entry| entry.unwrap().path());
         let files: Files = paths.map(|path| (file_name(&path), fs::read(&path).unwrap())).collect();
@@ -334,7 +424,7 @@ fn the_page_is_enough_to_read_a_store() {
                     keys.insert((name.clone(), entry.key().to_vec()), entry.value().to_vec());
                 }
             }
-            assert_eq!(read_keys(&by_page), keys, "{}", dir.display());
+            assert_eq!(read_keys(&files, &by_page), keys, "{}", dir.display());
         }
     }
 }

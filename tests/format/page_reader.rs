@@ -24,11 +24,8 @@ pub(crate) fn read_log(files: &Files) -> (Vec<PageRecord>, bool) {
         let body = &manifest[24..];
         assert_eq!((int(manifest, 8, 4), int(manifest, 12, 4)), (1, body.len() as u64));
         assert_eq!(int(manifest, 16, 4) as u32, crc32(&[body]));
-        store_id = Some(body[..16].to_vec());
-        let mut rest = &body[16..];
-        let numbers: Vec<u64> = (0..4).map(|_| take_varint(&mut rest)).collect();
-        (first, proven) = (numbers[1], numbers[2]);
-        assert_eq!(rest.len(), 1);
+        let manifest = read_manifest(body);
+        (first, proven, store_id) = (manifest.first_segment, manifest.durable_lsn, Some(manifest.store_id));
     }
 
     let mut segments: Vec<(u64, &[u8])> = Vec::new();
@@ -87,20 +84,108 @@ fn sound_record(bytes: &[u8], at: usize, lsn: u64) -> Option<(u64, u8, Vec<u8>)>
         return None;
     }
     let payload = &bytes[at + 48..at + 48 + len];
-    let checksum = match bytes[56] {
-        1 => u64::from(crc32(&[payload])),
-        2 => u64::from(crc32c::crc32c(payload)),
-        3 => xxhash_rust::xxh3::xxh3_64(payload),
-        other => panic!("checksum {other}"),
-    };
+    let checksum = checksum_of(bytes[56], payload);
     (checksum == int(header, 32, 8)).then(|| (durable, kind, payload.to_vec()))
 }
 
-/// What is in each keyspace after all batches.
-pub(crate) fn read_keys(records: &[PageRecord]) -> BTreeMap<(String, Vec<u8>), Vec<u8>> {
+struct PageManifest {
+    store_id: Vec<u8>,
+    first_segment: u64,
+    durable_lsn: u64,
+    /// LSN, generation, and for each part its length, number of entries and digest.
+    checkpoints: Vec<(u64, u64, Vec<[u64; 3]>)>,
+}
+
+/// The body of a manifest.
+fn read_manifest(body: &[u8]) -> PageManifest {
+    let rest = &mut &body[16..];
+    let is_some = |rest: &mut &[u8]| take_varint(rest) == 1;
+    if is_some(rest) {
+        *rest = &rest[16..];
+        take_varint(rest);
+    }
+    let [_generation, first_segment, durable_lsn, checkpoints] = [(); 4].map(|()| take_varint(rest));
+    let checkpoints = (0..checkpoints).map(|_| {
+        let [lsn, generation, _time, parts] = [(); 4].map(|()| take_varint(rest));
+        let parts = (0..parts).map(|_| [(); 3].map(|()| take_varint(rest)));
+        (lsn, generation, parts.collect())
+    });
+    let checkpoints = checkpoints.collect();
+    let _segment_bytes = take_varint(rest);
+    *rest = &rest[1..];
+    if is_some(rest) {
+        take_varint(rest);
+    }
+    assert!(take_varint(rest) > 0, "at least one checkpoint is kept");
+    take_bytes(rest);
+    if is_some(rest) {
+        take_bytes(rest);
+    }
+    assert!(rest.is_empty());
+    PageManifest { store_id: body[..16].to_vec(), first_segment, durable_lsn, checkpoints }
+}
+
+fn checksum_of(algorithm: u8, bytes: &[u8]) -> u64 {
+    match algorithm {
+        1 => u64::from(crc32(&[bytes])),
+        2 => u64::from(crc32c::crc32c(bytes)),
+        3 => xxhash_rust::xxh3::xxh3_64(bytes),
+        other => panic!("checksum {other}"),
+    }
+}
+
+type Names = BTreeMap<u64, String>;
+type Keys = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
+/// The newest checkpoint: its LSN, and what it holds.
+fn read_checkpoint(files: &Files, names: &mut Names, keys: &mut Keys) -> u64 {
+    let manifest = read_manifest(&files["MANIFEST"][24..]);
+    let Some((lsn, generation, parts)) = manifest.checkpoints.last() else { return 0 };
+    for (number, [len, entries, digest]) in parts.iter().enumerate() {
+        let part = &files[&format!("{lsn:020}-{generation}-{number}.ckpt")];
+        assert!(part.starts_with(b"FORECKPT") && int(part, 60, 4) as u32 == crc32(&[&part[..60]]));
+        assert_eq!((int(part, 8, 4), int(part, 12, 4), part.len() as u64), (1, 64, *len));
+        assert_eq!(
+            (&part[16..32], int(part, 32, 8), int(part, 48, 4)),
+            (&manifest.store_id[..], *lsn, number as u64)
+        );
+        let (salt, mut at, mut chained, mut blocks, mut found) = (int(part, 40, 8), 64, 0, 0, 0);
+        while !part[at..].starts_with(b"FOREDONE") {
+            let header = &part[at..at + 32];
+            assert_eq!(int(header, 0, 4) as u32, placed(salt, at as u64, &header[4..]));
+            let body = &part[at + 32..at + 32 + int(header, 8, 8) as usize];
+            assert_eq!(int(header, 16, 8), checksum_of(part[52], body));
+            let mut hashed = [&(at as u64).to_le_bytes()[..], &[header[28]]].concat();
+            hashed.extend_from_slice(&header[16..24]);
+            chained = xxhash_rust::xxh3::xxh3_64_with_seed(&hashed, chained);
+            let rest = &mut &body[..];
+            while !rest.is_empty() {
+                if header[28] == 2 {
+                    let (keyspace, _created) = (take_varint(rest), take_varint(rest));
+                    names.insert(keyspace, String::from_utf8(take_bytes(rest)).unwrap());
+                    continue;
+                }
+                assert!(header[28] == 1 && take_varint(rest) <= *lsn);
+                let key = take_bytes(rest);
+                keys.insert((names[&int(header, 4, 4)].clone(), key), take_bytes(rest));
+                found += 1;
+            }
+            (at, blocks) = (at + 32 + body.len(), blocks + 1);
+        }
+        let footer = &part[at..];
+        assert_eq!((footer.len(), int(footer, 36, 4) as u32), (40, placed(salt, at as u64, &footer[..36])));
+        assert_eq!([int(footer, 8, 8), int(footer, 16, 8), int(footer, 24, 8)], [blocks, found, chained]);
+        assert_eq!((found, chained), (*entries, *digest), "what the manifest states");
+    }
+    *lsn
+}
+
+/// What is in each keyspace: the checkpoint, and all batches behind it.
+pub(crate) fn read_keys(files: &Files, records: &[PageRecord]) -> Keys {
     let mut names = BTreeMap::from([(0, "default".to_owned())]);
     let mut keys = BTreeMap::new();
-    for (_, _, payload) in records.iter().filter(|(_, kind, _)| *kind == 1) {
+    let covered = read_checkpoint(files, &mut names, &mut keys);
+    for (_, _, payload) in records.iter().filter(|(lsn, kind, _)| *kind == 1 && *lsn > covered) {
         let mut rest = &payload[..];
         while !rest.is_empty() {
             let (op, keyspace) = (take_varint(&mut rest), take_varint(&mut rest));

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use forelog::{Checksum, Durability};
+use forelog::{Checksum, Durability, Retention};
 
 use crate::escape;
 use crate::failure::Failure;
@@ -108,6 +108,10 @@ pub enum Command {
     Log(Log),
     /// Read every byte and judge it, and change nothing
     Verify(Dir),
+    /// Take a checkpoint, so that opening need not replay what came before
+    Checkpoint(Dir),
+    /// Remove what recovery needs no more and no policy keeps
+    Prune(Prune),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -124,6 +128,15 @@ pub enum Command {
 pub struct Dir {
     /// The directory of the store
     pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// The directory of the store
+    pub dir: PathBuf,
+    /// Only say what would go, and why what stays is kept
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -150,6 +163,16 @@ pub struct Create {
     /// What guards the records [default: crc32]
     #[arg(long, value_name = "crc32|crc32c|xxh3")]
     pub checksum: Option<Checksum>,
+    /// What is kept of the log that recovery needs no more: any(…) or all(…) of count:8, bytes:1GiB, age:7d
+    /// [default: any(), nothing]
+    #[arg(long, value_name = "P")]
+    pub retention: Option<Retention>,
+    /// How many checkpoints are kept [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_checkpoints: Option<u32>,
+    /// A checkpoint is taken by itself after so many bytes of log [default: 64 MiB]
+    #[arg(long, value_name = "N")]
+    pub checkpoint_after: Option<u64>,
 }
 
 #[derive(Debug, Args)]

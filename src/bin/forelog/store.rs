@@ -24,6 +24,11 @@ pub fn open_to_write(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
     open_with(dir, options(globals), globals)
 }
 
+/// Opens for writing a store that must be there.
+pub fn open_existing(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
+    open_with(dir, options(globals).create(CreateMode::Never), globals)
+}
+
 /// Opens for writing with more options, and says what that has changed.
 pub fn open_with(dir: &Path, options: Options, globals: &Globals) -> Result<Db, Failure> {
     let db = options.open(dir)?;
@@ -36,6 +41,9 @@ pub fn open_with(dir: &Path, options: Options, globals: &Globals) -> Result<Db, 
             "the log ended in an unfinished write, which was cut off: {} at byte {}, LSN {}",
             torn.file, torn.offset, torn.lsn
         ));
+    }
+    for damaged in &report.damaged_checkpoints {
+        globals.say(format_args!("a damaged checkpoint was passed over: {}", damaged.error));
     }
     say_report(report, globals);
     Ok(db)
@@ -74,8 +82,9 @@ fn say_report(report: &RecoveryReport, globals: &Globals) {
         return;
     }
     globals.say(format_args!(
-        "opened at LSN {}: segments {}, records {}, operations {}, written again {}, {:.3} ms",
+        "opened at LSN {}: checkpoint {}, segments {}, records {}, operations {}, written again {}, {:.3} ms",
         report.log.last_lsn,
+        report.checkpoint.map_or("none".to_owned(), |lsn| format!("at LSN {lsn}")),
         report.log.segments.len(),
         report.records,
         report.operations,

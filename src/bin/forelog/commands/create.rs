@@ -19,6 +19,15 @@ pub fn run(args: &Create, app: &mut App) -> Result<Outcome, Failure> {
     if let Some(checksum) = args.checksum {
         options = options.checksum(checksum);
     }
+    if let Some(policy) = &args.retention {
+        options = options.retention(policy.clone());
+    }
+    if let Some(count) = args.keep_checkpoints {
+        options = options.keep_checkpoints(count);
+    }
+    if let Some(bytes) = args.checkpoint_after {
+        options = options.checkpoint_after_bytes(Some(bytes));
+    }
     let db = store::open_with(&args.dir, options, &app.globals)?;
     let created = db.created();
     store::close(db)?;

@@ -47,11 +47,22 @@ fn answer(survey: &Survey, out: &mut Output) -> Result<Outcome, Failure> {
     }
     if out.format() == Format::Json {
         fields.push(("segments", Cell::List(survey.segments.iter().map(segment).collect())));
-        // Not kept by this release; scripts may ask for them.
-        fields.extend(["checkpoint", "retention", "archive"].map(|name| (name, Cell::Null)));
+        let checkpoint = survey.checkpoint.as_ref();
+        let checkpoint = checkpoint.map_or(Cell::Null, |newest| {
+            Cell::Object(vec![("lsn", newest.lsn.into()), ("bytes", newest.bytes.into())])
+        });
+        fields.push(("checkpoint", checkpoint));
+        fields.push(("retention", Cell::text(&*survey.retention)));
+        fields.push(("archive", survey.archive.as_deref().map_or(Cell::Null, Cell::text)));
         out.record(&fields)?;
         return Ok(Outcome::Done);
     }
+    if let Some(newest) = &survey.checkpoint {
+        fields.push(("checkpoint_lsn", newest.lsn.into()));
+        fields.push(("checkpoint_bytes", newest.bytes.into()));
+    }
+    fields.push(("retention", Cell::text(&*survey.retention)));
+    fields.extend(survey.archive.as_deref().map(|archive| ("archive", Cell::text(archive))));
     out.card(&fields)?;
     let mut rows = out.rows(&["segment", "base_lsn", "last_lsn", "bytes", "state"])?;
     for summary in &survey.segments {

@@ -3,6 +3,7 @@
 //! A file holds the command as the command line calls it (open, do, close), and below it what it does on an open
 //! store, which the shell calls too.
 
+pub mod checkpoint;
 pub mod create;
 pub mod data;
 pub mod exec;
@@ -52,6 +53,8 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Shell(args) => shell::run(&args, app),
         Command::Info(args) => info::run(&args, app),
         Command::Log(args) => log::run(&args, app),
+        Command::Checkpoint(args) => checkpoint::run_checkpoint(&args, app),
+        Command::Prune(args) => checkpoint::run_prune(&args, app),
         Command::Verify(args) => verify::run(&args, app),
         Command::Completions { shell } => manual::completions(shell, app),
         Command::Man => manual::page(app),

@@ -26,6 +26,8 @@ pub enum Cell<'a> {
     Absent,
     /// Nothing: an empty field, and `null` in JSON.
     Null,
+    /// An object with named fields, for JSON only.
+    Object(Fields<'a>),
     /// Objects with named fields, for JSON only: the other forms have rows for them.
     List(Vec<Fields<'a>>),
     /// Cells that stand in one column with spaces between them.
@@ -47,6 +49,7 @@ impl<'a> Cell<'a> {
             Cell::Seconds(seconds) => Cell::Seconds(*seconds),
             Cell::Absent => Cell::Absent,
             Cell::Null => Cell::Null,
+            Cell::Object(fields) => Cell::Object(redacted_fields(fields)),
             Cell::List(objects) => Cell::List(objects.iter().map(redacted_fields).collect()),
             Cell::Words(cells) => Cell::Words(cells.iter().map(Cell::redacted).collect()),
         }
@@ -83,7 +86,7 @@ impl<'a> Cell<'a> {
             Cell::Number(number) => number.to_string(),
             Cell::Seconds(seconds) => format!("{seconds:.3}"),
             Cell::Words(_) => self.to_word(),
-            Cell::Absent | Cell::Null | Cell::List(_) => String::new(),
+            Cell::Absent | Cell::Null | Cell::Object(_) | Cell::List(_) => String::new(),
         }
     }
 
@@ -109,6 +112,10 @@ impl<'a> Cell<'a> {
             Cell::Seconds(seconds) => write!(sink, "\"{name}\":{seconds:.6}"),
             Cell::Absent => Ok(()),
             Cell::Null => write!(sink, "\"{name}\":null"),
+            Cell::Object(fields) => {
+                write!(sink, "\"{name}\":")?;
+                write_object(fields.iter().map(|(name, cell)| (*name, cell)), sink)
+            }
             Cell::List(objects) => write_list(name, objects, sink),
         }
     }

@@ -87,6 +87,14 @@ pub static VERBS: &[Verb] = &[
         run: verbs::sync,
     },
     Verb {
+        name: "checkpoint",
+        args: &[],
+        options: &[],
+        about: "write the state to disk, so that old log can go",
+        reads: false,
+        run: verbs::checkpoint,
+    },
+    Verb {
         name: "info",
         args: &[],
         options: &[],

@@ -6,7 +6,8 @@ use super::session::Session;
 use super::verb::Call;
 use crate::commands::scan::{Keys, Scan};
 use crate::commands::{
-    data, info as info_command, log as log_command, scan as scan_command, verify as verify_command,
+    checkpoint as checkpoint_command, data, info as info_command, log as log_command, scan as scan_command,
+    verify as verify_command,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
@@ -91,6 +92,10 @@ pub fn sync(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
     let lsn = session.db.sync()?;
     session.app.out.record(&[("lsn", lsn.into())])?;
     Ok(Outcome::Done)
+}
+
+pub fn checkpoint(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
+    checkpoint_command::checkpoint(&session.db, &mut session.app.out)
 }
 
 pub fn info(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {

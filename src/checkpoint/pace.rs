@@ -1,0 +1,162 @@
+//! How fast a checkpoint writes, so that those who write to the log beside it are not held up.
+//!
+//! A checkpoint and the log share a disk. A checkpoint that writes as fast as it can fills the disk's queue, and a sync
+//! of the log then waits behind megabytes of it. So it writes at an even rate, and gives what it has written to the
+//! disk at once instead of leaving it to a burst of the page cache (`File::start_write_out`).
+//!
+//! Without a rate of the user's choice, the rate follows from what is going on:
+//!
+//! | the log | the checkpoint |
+//! | --- | --- |
+//! | is idle | goes as fast as it can: there is nobody to hold up |
+//! | is written | 32 MiB a second |
+//! | grows so fast that it would be too long when the checkpoint ends | as fast as is needed for that |
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+
+/// What a checkpoint writes a second while the log is written, in bytes.
+const DEFAULT_RATE: u64 = 32 << 20;
+
+/// How long the log must have been left alone to be called idle.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// The longest nap: how soon a change of circumstances, or a cancellation, is noticed.
+const NAP: Duration = Duration::from_millis(5);
+
+/// What the pace depends on, as it is at this moment.
+pub(crate) trait Pacing: Sync {
+    /// Bytes of log written since the store was opened.
+    fn log_bytes(&self) -> u64;
+    /// True if the checkpoint is to be given up.
+    fn is_cancelled(&self) -> bool;
+}
+
+/// The pace of one checkpoint, shared by the threads that write it.
+pub(crate) struct Pace<'a> {
+    pacing: &'a dyn Pacing,
+    /// The user's choice, in bytes a second.
+    limit: Option<u64>,
+    /// About how many bytes the checkpoint will have.
+    expected_bytes: u64,
+    /// How much the log may grow meanwhile.
+    log_growth: u64,
+    log_at_start: u64,
+    started: Instant,
+    written: AtomicU64,
+    /// The log's bytes when it was last seen to grow, and when that was, in microseconds since the start.
+    /// ORDER: Relaxed, both; a thread that sees the one without the other waits a nap too long or too short.
+    last_log_bytes: AtomicU64,
+    last_growth_us: AtomicU64,
+}
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(pacing: &'a dyn Pacing, limit: Option<u64>, log_growth: u64) -> Pace<'a> {
+        let log_at_start = pacing.log_bytes();
+        Pace {
+            pacing,
+            limit,
+            expected_bytes: 0,
+            log_growth,
+            log_at_start,
+            started: Instant::now(),
+            written: AtomicU64::new(0),
+            last_log_bytes: AtomicU64::new(log_at_start),
+            last_growth_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells how long the checkpoint will probably be.
+    pub(super) fn expect(&mut self, bytes: u64) {
+        self.expected_bytes = bytes;
+    }
+
+    /// Counts bytes that were written, and waits as long as the pace demands.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the checkpoint is to be given up.
+    pub(super) fn spend(&self, bytes: u64) -> Result<()> {
+        let written = self.written.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let rate = self.limit.unwrap_or(DEFAULT_RATE);
+        loop {
+            if self.pacing.is_cancelled() {
+                return Err(Error::Closed);
+            }
+            let elapsed = self.started.elapsed();
+            let due = Duration::from_secs_f64(written as f64 / rate as f64);
+            if elapsed >= due || self.limit.is_none() && self.may_hurry(written, elapsed) {
+                return Ok(());
+            }
+            std::thread::sleep(NAP.min(due - elapsed));
+        }
+    }
+
+    /// True while the log is idle, or has grown further than the checkpoint has come.
+    fn may_hurry(&self, written: u64, elapsed: Duration) -> bool {
+        let log_bytes = self.pacing.log_bytes();
+        let now_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        if self.last_log_bytes.swap(log_bytes, Ordering::Relaxed) != log_bytes {
+            self.last_growth_us.store(now_us, Ordering::Relaxed);
+        }
+        let quiet_us = now_us.saturating_sub(self.last_growth_us.load(Ordering::Relaxed));
+        let idle = Duration::from_micros(quiet_us) >= IDLE || log_bytes == self.log_at_start;
+        let grown = log_bytes.saturating_sub(self.log_at_start) as f64 / self.log_growth.max(1) as f64;
+        let done = written as f64 / self.expected_bytes.max(1) as f64;
+        idle || grown > done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Shows the three rows of the table, and that a limit is kept, without relying on how long anything takes: what
+    //! would wait for minutes is told to give up instead.
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct World {
+        log: AtomicU64,
+        cancelled: AtomicBool,
+    }
+
+    impl Pacing for World {
+        fn log_bytes(&self) -> u64 {
+            self.log.load(Ordering::Relaxed)
+        }
+        fn is_cancelled(&self) -> bool {
+            self.cancelled.load(Ordering::Relaxed)
+        }
+    }
+
+    const GIB: u64 = 1 << 30;
+
+    /// Spends a gigabyte after the log has grown by so much: true if that did not have to wait.
+    fn goes_on(limit: Option<u64>, log_grown: u64) -> bool {
+        let world = World::default();
+        let mut pace = Pace::new(&world, limit, 100 << 20);
+        pace.expect(2 * GIB);
+        world.log.store(log_grown, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let spent = scope.spawn(|| pace.spend(GIB).is_ok());
+            // The log goes on, so that it is never idle; a wait of half a minute is given up.
+            while !spent.is_finished() && pace.started.elapsed() < IDLE * 4 {
+                world.log.fetch_add(u64::from(log_grown > 0), Ordering::Relaxed);
+                std::thread::sleep(NAP);
+            }
+            world.cancelled.store(true, Ordering::Relaxed);
+            spent.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn the_rows_of_the_table() {
+        assert!(goes_on(None, 0), "idle");
+        assert!(!goes_on(None, 1 << 20), "written");
+        assert!(goes_on(None, 90 << 20), "grows faster than the checkpoint");
+        assert!(!goes_on(Some(1 << 20), 0), "a limit is kept, idle or not");
+        assert!(!goes_on(Some(1 << 20), 90 << 20), "and however the log grows");
+    }
+}

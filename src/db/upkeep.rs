@@ -1,0 +1,332 @@
+//! Checkpoints and retention of a running store: when they are taken, by whom, and what goes after them.
+//!
+//! ```text
+//!  a write finds that one is due ──▶ a thread ┐
+//!  Db::checkpoint, close ─────────────────────┴▶ parts ─▶ log durable ─▶ manifest ─▶ archive ─▶ manifest ─▶ remove
+//! ```
+//!
+//! LOCKS: `work` is held by whoever changes which files are the store, one at a time, and for as long as a checkpoint
+//! takes; nobody who writes or reads takes it. `manifest` is held for a few instructions.
+//!
+//! INVARIANT: once [`Upkeep::stop`] has returned, nothing here touches the directory: it may have another owner.
+//!
+//! The background thread holds this, not the store: so the last handle of a store can be dropped, and closes it, while a
+//! checkpoint is being taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use crate::catalog::Catalog;
+use crate::checkpoint::{self, Pace, Pacing, Taking, manifest};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::format::Retention;
+use crate::format::manifest::{Checkpoint, Manifest};
+use crate::lsn::Lsn;
+use crate::memtable::Tracker;
+use crate::options::Options;
+use crate::retention::{Facts, Plan, PruneReport};
+use crate::storage::dir::Dir;
+use crate::wal::Wal;
+
+/// How many segments of log may come meanwhile before a checkpoint hurries, in hundredths.
+const GROWTH_PERCENT: u64 = 75;
+
+/// After a failure, the next one is tried after this part of the bytes that it would usually take.
+const RETRY_PART: u64 = 4;
+
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    dir: Dir,
+    options: Options,
+    tracker: Arc<Tracker>,
+    catalog: Arc<Catalog>,
+    wal: Arc<Wal>,
+    /// Held by whoever changes which files are the store.
+    work: Mutex<Work>,
+    /// As it is on disk.
+    manifest: Mutex<Manifest>,
+    /// The next checkpoint is due when the log has so many bytes, counted from its opening. ORDER: Relaxed; whoever
+    /// sees a stale value starts it a write later.
+    due_at: AtomicU64,
+    thread: Mutex<Background>,
+    cancelled: AtomicBool,
+    /// Why the last attempt failed, until one works.
+    failure: Mutex<Option<Error>>,
+}
+
+#[derive(Debug)]
+struct Work {
+    /// For the next manifest, whether it comes to be or not: the names of its parts must be new.
+    next_generation: u64,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Background {
+    handle: Option<JoinHandle<()>>,
+    stopped: bool,
+}
+
+impl Upkeep {
+    pub(super) fn new(
+        dir: Dir,
+        options: Options,
+        tracker: Arc<Tracker>,
+        catalog: Arc<Catalog>,
+        wal: Arc<Wal>,
+        manifest: Manifest,
+    ) -> Arc<Upkeep> {
+        let behind = wal.bytes_behind(newest(&manifest).map_or(Lsn::ZERO, Checkpoint::lsn));
+        let due_at = due_after(&manifest).map_or(u64::MAX, |bytes| bytes.saturating_sub(behind));
+        Arc::new(Upkeep {
+            dir,
+            options,
+            tracker,
+            catalog,
+            wal,
+            work: Mutex::new(Work { next_generation: manifest.generation + 1, ended: false }),
+            manifest: Mutex::new(manifest),
+            due_at: AtomicU64::new(due_at),
+            thread: Mutex::default(),
+            cancelled: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// The newest checkpoint.
+    pub(super) fn newest(&self) -> Option<Checkpoint> {
+        newest(&self.manifest.lock()).cloned()
+    }
+
+    /// Why the last checkpoint or pruning failed, if none has worked since.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.lock().clone()
+    }
+
+    /// Something was written: starts a checkpoint if one is due.
+    pub(super) fn wrote(self: &Arc<Self>) {
+        if self.wal.appended_bytes() < self.due_at.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut background = self.thread.lock();
+        let running = background.handle.as_ref().is_some_and(|handle| !handle.is_finished());
+        if running || background.stopped {
+            return;
+        }
+        // Not before this one has ended, which says when the next is due.
+        self.due_at.store(u64::MAX, Ordering::Relaxed);
+        let upkeep = self.clone();
+        let thread = thread::Builder::new().name("forelog-checkpoint".to_owned());
+        match thread.spawn(move || upkeep.run()) {
+            Ok(handle) => background.handle = Some(handle),
+            Err(error) => self.note_failure(Error::io("start a thread for", self.dir.path(), error)),
+        }
+    }
+
+    fn run(&self) {
+        // It is in `stats`, and in an event.
+        let _ = self.checkpoint(1);
+    }
+
+    /// Takes a checkpoint of what is visible, if that is newer than the last one, and prunes. Returns its LSN.
+    pub(super) fn checkpoint(&self, threads: usize) -> Result<Lsn> {
+        let mut work = self.work.lock();
+        let result = self.take(&mut work, threads);
+        match &result {
+            Ok(lsn) => {
+                self.failure.lock().take();
+                self.events().tell(|| Event::Checkpointed { lsn: *lsn });
+                // The checkpoint is there, whatever becomes of the rest; that shows in `stats`.
+                if let Err(error) = self.prune_locked(&mut work, false) {
+                    self.note_failure(error);
+                }
+            }
+            // Given up by a close: nobody's failure.
+            Err(Error::Closed) => {}
+            Err(error) => self.note_failure(error.clone()),
+        }
+        result
+    }
+
+    fn take(&self, work: &mut Work, threads: usize) -> Result<Lsn> {
+        self.check(work)?;
+        let snapshot = self.tracker.snapshot();
+        let lsn = snapshot.lsn();
+        let appended = self.wal.appended_bytes();
+        let old = self.manifest.lock().clone();
+        let last = newest(&old).map_or(Lsn::ZERO, Checkpoint::lsn);
+        if lsn <= last {
+            return Ok(last);
+        }
+        let generation = work.generation();
+        let growth = old.options.segment_bytes.saturating_mul(GROWTH_PERCENT) / 100;
+        let pace = Pace::new(self, self.options.checkpoints.bytes_per_second, growth);
+        let checksum = old.options.checksum;
+        let taking = Taking { store_id: old.store_id, generation, checksum, threads, pace };
+        let taken = checkpoint::take(&self.dir, &self.catalog, &snapshot, taking)?;
+        drop(snapshot);
+        self.catalog.all().iter().for_each(|space| while space.table.collect_garbage(64) {});
+
+        // ORDER: a checkpoint never holds what the log could lose. What was visible is written; it is durable now.
+        let adopted = self.wal.wait_durable(lsn).and_then(|()| {
+            let mut new = Manifest { generation, durable_lsn: self.wal.durable_lsn(), ..old };
+            new.checkpoints.push(taken.clone());
+            self.write_manifest(new)
+        });
+        if let Err(error) = adopted {
+            self.remove_unless_named(&taken);
+            return Err(error);
+        }
+        let due = due_after(&self.manifest.lock());
+        self.due_at.store(due.map_or(u64::MAX, |bytes| appended.saturating_add(bytes)), Ordering::Relaxed);
+        Ok(lsn)
+    }
+
+    /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
+    pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
+        let mut work = self.work.lock();
+        let result = self.prune_locked(&mut work, dry_run);
+        if let Err(error) = &result {
+            self.note_failure(error.clone());
+        }
+        result
+    }
+
+    fn prune_locked(&self, work: &mut Work, dry_run: bool) -> Result<PruneReport> {
+        self.check(work)?;
+        let old = self.manifest.lock().clone();
+        let segments = self.wal.segments();
+        let facts = Facts {
+            manifest: &old,
+            segments: &segments,
+            ended_us: &self.ends_of(&segments, &old.options.retention)?,
+            now_us: self.dir.storage().now_us(),
+            read_from: self.wal.oldest_read(),
+            archived: None,
+        };
+        let plan = Plan::new(&facts);
+        if dry_run {
+            return Ok(plan.report);
+        }
+        if plan.first_segment > old.first_segment || !plan.superseded.is_empty() {
+            let generation = work.generation();
+            let Plan { checkpoints, first_segment, .. } = plan.clone();
+            let durable_lsn = self.wal.durable_lsn();
+            self.write_manifest(Manifest { generation, durable_lsn, checkpoints, first_segment, ..old })?;
+            // ORDER: only now. What the manifest named before this line was needed before it.
+            plan.superseded.iter().flat_map(Checkpoint::files).try_for_each(|file| self.dir.remove(&file))?;
+        }
+        self.wal.remove_before(plan.first_segment)?;
+        Ok(plan.report)
+    }
+
+    /// When each segment's last record was written, at the latest: when its successor was made. Looked up only for a
+    /// policy that asks for it.
+    fn ends_of(&self, segments: &[crate::wal::SegmentSummary], policy: &Retention) -> Result<Vec<u64>> {
+        let (Retention::Any(limits) | Retention::All(limits)) = policy;
+        if !limits.iter().any(|limit| matches!(limit, crate::format::Limit::Age(_))) {
+            return Ok(vec![0; segments.len()]);
+        }
+        let mut ends = Vec::with_capacity(segments.len());
+        for successor in segments.iter().skip(1) {
+            ends.push(self.wal.segment_created_us(successor.base_lsn)?);
+        }
+        ends.push(u64::MAX);
+        Ok(ends)
+    }
+
+    /// Puts a manifest in place. Nobody else does so: `work` is held.
+    fn write_manifest(&self, new: Manifest) -> Result<()> {
+        manifest::write(&self.dir, &new)?;
+        *self.manifest.lock() = new;
+        Ok(())
+    }
+
+    /// Removes the parts of a checkpoint that was not adopted; not if its manifest may be the one that is on disk.
+    fn remove_unless_named(&self, taken: &Checkpoint) {
+        if let Ok(on_disk) = manifest::read(&self.dir)
+            && !on_disk.checkpoints.contains(taken)
+        {
+            taken.files().for_each(|file| _ = self.dir.remove(&file));
+        }
+    }
+
+    fn check(&self, work: &Work) -> Result<()> {
+        if work.ended || self.is_cancelled() {
+            return Err(Error::Closed);
+        }
+        self.wal.check_poison()
+    }
+
+    fn note_failure(&self, error: Error) {
+        self.events().tell(|| Event::CheckpointFailed { error: &error });
+        let retry = due_after(&self.manifest.lock()).map(|bytes| (bytes / RETRY_PART).max(1));
+        let due_at = retry.map_or(u64::MAX, |bytes| self.wal.appended_bytes().saturating_add(bytes));
+        self.due_at.store(due_at, Ordering::Relaxed);
+        *self.failure.lock() = Some(error);
+    }
+
+    fn events(&self) -> &crate::event::Events {
+        &self.options.events
+    }
+
+    /// Takes a last checkpoint if that was asked for, gives up what is under way otherwise, and ends. Returns what
+    /// became of the last checkpoint.
+    pub(super) fn stop(&self) -> Result<()> {
+        let wanted = self.options.checkpoints.on_close && !self.wal.is_poisoned();
+        let last = if wanted { self.checkpoint(available_threads()).map(|_| ()) } else { Ok(()) };
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.work.lock().ended = true;
+        let thread = {
+            let mut background = self.thread.lock();
+            background.stopped = true;
+            background.handle.take()
+        };
+        if let Some(thread) = thread {
+            // It does not panic; if it did, that was told where it happened.
+            let _ = thread.join();
+        }
+        match last {
+            Err(Error::Closed) => Ok(()),
+            last => last,
+        }
+    }
+}
+
+impl Work {
+    fn generation(&mut self) -> u64 {
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        generation
+    }
+}
+
+impl Pacing for Upkeep {
+    fn log_bytes(&self) -> u64 {
+        self.wal.appended_bytes()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        // ORDER: Relaxed. It is looked at again and again.
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// How many threads write a checkpoint that somebody waits for.
+pub(super) fn available_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+fn newest(manifest: &Manifest) -> Option<&Checkpoint> {
+    manifest.checkpoints.last()
+}
+
+/// After how many bytes of log a checkpoint is due; `None`: never by itself.
+fn due_after(manifest: &Manifest) -> Option<u64> {
+    let after = manifest.options.checkpoint_after_bytes?;
+    Some(after.max(newest(manifest).map_or(0, Checkpoint::bytes)))
+}

@@ -1,0 +1,114 @@
+//! What replaying begins with: the newest checkpoint that is sound, or nothing.
+//!
+//! | # | checkpoints that the manifest names | the log begins at | replaying begins with |
+//! | --- | --- | --- | --- |
+//! | 1 | the newest is sound | – | it |
+//! | 2 | the newest is damaged, an older one is sound | – | the older one: the log behind it is kept as long as it is |
+//! | 3 | all are damaged | LSN 1 | nothing: the log has everything |
+//! | 4 | all are damaged | later | nothing: refuse, with what is wrong with the newest |
+//! | 5 | there is none | LSN 1 | nothing |
+//!
+//! A damaged checkpoint is reported and left as it is; the log is never touched because of one. A checkpoint that
+//! cannot be *read* (the disk says so), or that another release has written, is neither sound nor damaged: opening fails.
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::checkpoint::{self, Sink};
+use crate::error::{Error, Result};
+use crate::format::manifest::{Checkpoint, Manifest};
+use crate::format::{KeyspaceId, Op, StoreId};
+use crate::lsn::Lsn;
+use crate::memtable::Tracker;
+use crate::storage::dir::Dir;
+
+/// A checkpoint that was found to be damaged.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DamagedCheckpoint {
+    /// The LSN whose state it was to be.
+    pub lsn: Lsn,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+/// What replaying begins with.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) catalog: Catalog,
+    /// The checkpoint that was loaded.
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) damaged: Vec<DamagedCheckpoint>,
+}
+
+impl Base {
+    /// An empty state.
+    pub(super) fn empty() -> Base {
+        let tracker = Tracker::new(Lsn::ZERO);
+        Base { catalog: Catalog::new(tracker.clone()), tracker, checkpoint: None, damaged: Vec::new() }
+    }
+
+    /// The LSN whose state this is. Records up to it are not applied again.
+    pub(super) fn lsn(&self) -> Lsn {
+        self.checkpoint.as_ref().map_or(Lsn::ZERO, Checkpoint::lsn)
+    }
+
+    /// Loads the newest sound checkpoint: the rows of the table.
+    pub(super) fn load(dir: &Dir, manifest: &Manifest, threads: usize) -> Result<Base> {
+        let mut damaged = Vec::new();
+        for checkpoint in manifest.checkpoints.iter().rev() {
+            let base = Base::empty();
+            match checkpoint::load(dir, manifest.store_id, checkpoint, threads, &Loading(&base.catalog)) {
+                Ok(()) => {
+                    base.tracker.publish(checkpoint.lsn());
+                    return Ok(Base { checkpoint: Some(checkpoint.clone()), damaged, ..base });
+                }
+                Err(error @ Error::Corruption(_)) => {
+                    damaged.push(DamagedCheckpoint { lsn: checkpoint.lsn(), error });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match damaged.first() {
+            Some(newest) if manifest.first_segment > Lsn::new(1) => Err(newest.error.clone()),
+            _ => Ok(Base { damaged, ..Base::empty() }),
+        }
+    }
+}
+
+/// Entries of a checkpoint becoming keys.
+struct Loading<'a>(&'a Catalog);
+
+impl Sink for Loading<'_> {
+    type Gathered = ();
+
+    fn keyspace(&self, id: KeyspaceId, created: Lsn, name: &str) -> bool {
+        self.0.apply_op(created, Op::CreateKeyspace { id, name }).is_ok()
+    }
+
+    fn entry(&self, (): &mut (), keyspace: KeyspaceId, lsn: Lsn, key: &[u8], value: &[u8]) -> bool {
+        self.0.apply_op(lsn, Op::Put { keyspace, key, value }).is_ok()
+    }
+
+    fn end(&self, (): ()) {}
+}
+
+/// Checks a checkpoint and keeps nothing of it.
+///
+/// # Errors
+/// As opening would say it.
+pub(crate) fn check_checkpoint(dir: &Dir, store_id: StoreId, checkpoint: &Checkpoint) -> Result<()> {
+    struct Nothing;
+    impl Sink for Nothing {
+        type Gathered = ();
+        fn keyspace(&self, _: KeyspaceId, _: Lsn, _: &str) -> bool {
+            true
+        }
+        fn entry(&self, (): &mut (), _: KeyspaceId, _: Lsn, _: &[u8], _: &[u8]) -> bool {
+            true
+        }
+        fn end(&self, (): ()) {}
+    }
+    checkpoint::load(dir, store_id, checkpoint, 1, &Nothing)
+}

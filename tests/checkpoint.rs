@@ -1,0 +1,199 @@
+//! Shows what a checkpoint holds, what goes after it, and what opening does with a damaged one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use forelog::storage::SimDisk;
+use forelog::{Db, Error, Lsn, Options, Retention, WriteBatch};
+
+use support::{DIR, store_on};
+
+fn options(disk: &SimDisk) -> Options {
+    store_on(disk).checkpoint_after_bytes(None)
+}
+
+fn names(disk: &SimDisk, ending: &str) -> Vec<String> {
+    let all = disk.files().into_iter().map(|path| path.to_str().unwrap().to_owned());
+    all.filter(|name| name.ends_with(ending)).collect()
+}
+
+fn state(db: &Db) -> BTreeMap<String, Vec<u8>> {
+    let mut state = BTreeMap::new();
+    for name in db.keyspaces() {
+        for entry in db.find_keyspace(&name).unwrap().iter() {
+            let key = format!("{name}/{}", entry.key().escape_ascii());
+            state.insert(key, entry.value().to_vec());
+        }
+    }
+    state
+}
+
+fn fill(db: &Db, from: u64, to: u64) {
+    let users = db.keyspace("users").unwrap();
+    for number in from..to {
+        let mut batch = WriteBatch::new();
+        batch.put(format!("key:{number:05}"), vec![b'v'; 40 + (number % 60) as usize]);
+        batch.put_in(&users, format!("user:{:05}", number % 50), number.to_string());
+        batch.delete(format!("key:{:05}", number.saturating_sub(30)));
+        db.write(batch).unwrap();
+    }
+}
+
+/// Shows that what a checkpoint holds is what memory held, over keyspaces, and that what follows it is replayed.
+#[test]
+fn a_checkpoint_and_the_log_behind_it_are_the_state() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).open(DIR).unwrap();
+    fill(&db, 0, 200);
+    let lsn = db.checkpoint().unwrap();
+    assert_eq!(lsn, db.visible_lsn());
+    assert_eq!(db.checkpoint().unwrap(), lsn, "nothing is new");
+    fill(&db, 200, 230);
+    let late = db.keyspace("late").unwrap();
+    late.put("a", "b").unwrap();
+    let expected = state(&db);
+    db.close().unwrap();
+    drop(db);
+
+    let db = options(&disk).open(DIR).unwrap();
+    let report = db.recovery_report();
+    assert_eq!(report.checkpoint, Some(lsn));
+    assert!(report.records <= 32 && report.damaged_checkpoints.is_empty(), "{report:?}");
+    assert_eq!(state(&db), expected);
+    // A keyspace that only the checkpoint knows keeps its number and takes writes.
+    db.keyspace("users").unwrap().put("user:00001", "again").unwrap();
+    assert_eq!(db.keyspaces().len(), 3);
+}
+
+/// Shows that segments below the checkpoint go, and only those.
+#[test]
+fn what_recovery_needs_no_more_goes() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).open(DIR).unwrap();
+    fill(&db, 0, 300);
+    let before = names(&disk, ".wal");
+    assert!(before.len() > 3);
+    let dry = db.prune(true).unwrap();
+    assert!(dry.removed.is_empty() && dry.kept.len() == before.len(), "{dry:?}");
+    db.checkpoint().unwrap();
+    assert_eq!(names(&disk, ".wal").len(), 1, "only the one that is written is left");
+    assert_eq!(names(&disk, ".ckpt").len(), 1);
+    fill(&db, 300, 600);
+    db.checkpoint().unwrap();
+    assert_eq!((names(&disk, ".wal").len(), names(&disk, ".ckpt").len()), (1, 1));
+    assert!(matches!(db.close(), Ok(())));
+}
+
+/// Shows that policies keep the past, and the number of checkpoints that was asked for.
+#[test]
+fn policies_keep_the_past() {
+    let disk = SimDisk::new(1);
+    let policy: Retention = "any(count:2)".parse().unwrap();
+    let db = options(&disk).retention(policy).keep_checkpoints(2).open(DIR).unwrap();
+    for round in 0..4 {
+        fill(&db, round * 100, round * 100 + 100);
+        db.checkpoint().unwrap();
+    }
+    assert_eq!(names(&disk, ".ckpt").len(), 2);
+    let first = names(&disk, ".wal").len();
+    assert!(first > 3, "the log behind the older checkpoint, and two more");
+    let report = db.prune(true).unwrap();
+    assert_eq!(report.kept.iter().filter(|file| file.reason.contains("count:2")).count(), 2, "{report:?}");
+    assert!(report.removed.is_empty());
+    db.close().unwrap();
+    // The options stay with the store.
+    let db = store_on(&disk).open(DIR).unwrap();
+    assert_eq!(db.prune(false).unwrap().kept.len(), first + 2);
+}
+
+/// Shows that a damaged newest checkpoint is passed over for an older one, and said; with no older one, that opening
+/// refuses and changes nothing.
+#[test]
+fn a_damaged_checkpoint_is_passed_over_or_refused() {
+    for keep in [1, 2] {
+        let disk = SimDisk::new(1);
+        let db = options(&disk).keep_checkpoints(keep).open(DIR).unwrap();
+        fill(&db, 0, 100);
+        let older = db.checkpoint().unwrap();
+        fill(&db, 100, 200);
+        let newest = db.checkpoint().unwrap();
+        fill(&db, 200, 210);
+        let expected = state(&db);
+        db.close().unwrap();
+        drop(db);
+        let path = names(&disk, ".ckpt").pop().unwrap();
+        for damage in ["flip", "shorter", "gone"] {
+            let disk = disk.fork();
+            let mut bytes = disk.read_file(&path).unwrap();
+            let middle = bytes.len() / 2;
+            match damage {
+                "flip" => bytes[middle] ^= 1,
+                _ => bytes.truncate(middle),
+            }
+            disk.write_file(&path, &bytes);
+            if damage == "gone" {
+                assert!(disk.remove_file(&path));
+            }
+            let opened = options(&disk).open(DIR);
+            if keep == 1 {
+                let error = opened.unwrap_err();
+                let Error::Corruption(found) = &error else { panic!("{error}") };
+                assert_eq!(found.file.to_str(), Some(&*path), "{damage}");
+                continue;
+            }
+            let db = opened.unwrap();
+            let report = db.recovery_report();
+            assert_eq!(report.checkpoint, Some(older), "{damage}");
+            assert_eq!(report.damaged_checkpoints[0].lsn, newest);
+            assert_eq!(state(&db), expected, "{damage}");
+            let again = db.checkpoint().unwrap();
+            assert!(again > newest);
+            db.close().unwrap();
+            drop(db);
+            let db = options(&disk).open(DIR).unwrap();
+            assert_eq!(db.recovery_report().checkpoint, Some(again));
+            assert!(db.recovery_report().damaged_checkpoints.is_empty());
+            assert_eq!(state(&db), expected, "{damage}");
+        }
+    }
+}
+
+/// Shows that the background takes checkpoints by itself, that the log stays short, and that closing does not wait.
+#[test]
+fn checkpoints_come_by_themselves() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).checkpoint_after_bytes(Some(20_000)).open(DIR).unwrap();
+    let mut number = 0;
+    while db.stats().checkpoint_lsn.is_none_or(|lsn| lsn < Lsn::new(1000)) {
+        fill(&db, number, number + 10);
+        number += 10;
+        assert!(number < 1_000_000, "{:?}", db.stats());
+    }
+    assert_eq!(db.stats().checkpoint_failure, None);
+    let expected = state(&db);
+    db.close().unwrap();
+    drop(db);
+    let db = options(&disk).open(DIR).unwrap();
+    assert!(db.recovery_report().checkpoint.is_some());
+    assert_eq!(state(&db), expected);
+}
+
+/// Shows that a close can take a last checkpoint, so that the next opening replays nothing.
+#[test]
+fn a_checkpoint_on_close() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).checkpoint_on_close(true).open(DIR).unwrap();
+    fill(&db, 0, 50);
+    let expected = state(&db);
+    db.close().unwrap();
+    drop(db);
+    let db = options(&disk).open(DIR).unwrap();
+    assert_eq!(db.recovery_report().records, 0);
+    assert_eq!(state(&db), expected);
+    db.close().unwrap();
+    assert!(matches!(db.checkpoint(), Err(Error::Closed)));
+    assert!(matches!(db.prune(true), Err(Error::Closed)));
+}
