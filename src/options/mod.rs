@@ -5,7 +5,9 @@
 
 mod durability;
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 pub use self::durability::Durability;
@@ -57,6 +59,7 @@ pub struct WalOptions {
     pub(crate) idle_mark: Option<Duration>,
     pub(crate) spare: bool,
     pub(crate) queue_bytes: usize,
+    pub(crate) recovery_threads: usize,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) events: Events,
 }
@@ -71,6 +74,7 @@ impl Default for WalOptions {
             idle_mark: DEFAULT_IDLE_MARK,
             spare: true,
             queue_bytes: DEFAULT_QUEUE_BYTES,
+            recovery_threads: default_recovery_threads(),
             storage: Arc::new(RealDisk),
             events: Events::default(),
         }
@@ -82,6 +86,13 @@ const DEFAULT_IDLE_MARK: Option<Duration> = Some(Duration::from_millis(100));
 
 /// How many bytes may wait in the commit queue.
 const DEFAULT_QUEUE_BYTES: usize = 64 << 20;
+
+/// More threads than these are not started unless asked for: they take memory, and a disk that feeds them is rare.
+const MOST_RECOVERY_THREADS: usize = 8;
+
+fn default_recovery_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MOST_RECOVERY_THREADS)
+}
 
 /// The setters that [`Options`] and [`WalOptions`] share, with one text for both.
 macro_rules! shared_setters {
@@ -127,6 +138,15 @@ macro_rules! shared_setters {
             self
         }
 
+        /// How many threads read, check and apply the log while it is opened; the one that opens is among them, so with 1
+        /// it does everything itself. What is recovered does not depend on it, nor does which error is told.
+        /// Default: as many as there are processors, at most 8. 0 is refused.
+        #[must_use]
+        pub fn recovery_threads(mut self, threads: usize) -> Self {
+            self.recovery_threads = threads;
+            self
+        }
+
         /// The disk, clock and randomness. Default: [`RealDisk`].
         #[must_use]
         pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
@@ -169,6 +189,7 @@ impl WalOptions {
     /// [`Error::InvalidOption`] for a value that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         check_segment_bytes(self.segment_bytes)?;
+        check_recovery_threads(self.recovery_threads)?;
         check_durability(self.durability)
     }
 }
@@ -179,6 +200,14 @@ pub(crate) fn check_durability(durability: Durability) -> Result<()> {
         return Err(Error::InvalidOption { option: "durability", reason });
     }
     Ok(())
+}
+
+fn check_recovery_threads(threads: usize) -> Result<()> {
+    if threads > 0 {
+        return Ok(());
+    }
+    let reason = "somebody has to read the log; choose 1 or more".to_owned();
+    Err(Error::InvalidOption { option: "recovery_threads", reason })
 }
 
 fn check_segment_bytes(bytes: u64) -> Result<()> {
@@ -214,6 +243,7 @@ pub struct Options {
     pub(crate) idle_mark: Option<Duration>,
     pub(crate) spare: bool,
     pub(crate) queue_bytes: usize,
+    pub(crate) recovery_threads: usize,
     pub(crate) create: CreateMode,
     pub(crate) read_only: bool,
     pub(crate) storage: Arc<dyn Storage>,
@@ -240,6 +270,7 @@ impl Default for Options {
             idle_mark: DEFAULT_IDLE_MARK,
             spare: true,
             queue_bytes: DEFAULT_QUEUE_BYTES,
+            recovery_threads: default_recovery_threads(),
             create: CreateMode::default(),
             read_only: false,
             storage: Arc::new(RealDisk),
@@ -291,6 +322,7 @@ impl Options {
     /// [`Error::InvalidOption`] for a value that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         self.segment_bytes.map_or(Ok(()), check_segment_bytes)?;
+        check_recovery_threads(self.recovery_threads)?;
         check_durability(self.durability)
     }
 }

@@ -12,24 +12,24 @@
 //!
 //! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
 
-use std::path::PathBuf;
+mod gather;
+mod last;
+mod replay;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::Catalog;
 use crate::checkpoint::manifest;
-use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
-use crate::event::{Event, Events};
-use crate::format::batch_body;
+use crate::error::{Error, Evidence, EvidenceSource, Result};
 use crate::format::manifest::{Manifest, PersistedOptions};
 use crate::format::names;
-use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
 use crate::options::{CreateMode, DEFAULT_SEGMENT_BYTES, Options, WalOptions};
 use crate::storage::LockGuard;
 use crate::storage::dir::Dir;
-use crate::wal::{self, Given, LogReport, RecordRef, Wal};
+use crate::wal::{self, Given, LogReport, Opening, Piece, Wal};
 
 /// What opening a store found and did.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +43,29 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Operations in them.
     pub operations: u64,
+    /// Bytes of the log that were read: of each segment those up to the end of its last record.
+    pub bytes: u64,
+    /// How many threads read, checked and applied the log.
+    pub threads: usize,
+    /// Where the time went.
+    pub times: RecoveryTimes,
     /// How long it took.
     pub took: Duration,
+}
+
+/// Where the time of an opening went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryTimes {
+    /// Finding out what there is: the files' names, the manifest, the segments' headers.
+    pub plan: Duration,
+    /// Reading, checking and applying the log, by all threads at once.
+    pub replay: Duration,
+    /// Of that, applying: sorting and merging into the tables, **added up over the threads**. The rest of
+    /// `replay × threads` was reading, checking and decoding, or waiting for the last segment.
+    pub merge: Duration,
+    /// Making the log ready to be written: writing unproven records again, building a successor of a torn segment.
+    pub finish: Duration,
 }
 
 /// The parts of an open store.
@@ -86,8 +107,9 @@ pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
 }
 
 /// Opens the store in a directory for reading, changing nothing.
-pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
+pub(crate) fn open_read_only(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
+    options.check()?;
     let files = dir.list()?;
     if !is_store(&files) {
         return Err(no_store(dir, &files));
@@ -98,7 +120,7 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let mut recovered = load(dir, false)?;
+    let mut recovered = load_by(dir, false, options)?;
     recovered.lock = lock;
     recovered.report.took = started.elapsed();
     Ok(recovered)
@@ -107,11 +129,66 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
 /// Reads the store in a directory without a lock; `live` if a writer may be at work. What that writer has not proven
 /// to be durable is applied, but not published.
 pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
+    load_by(dir, live, &Options::new())
+}
+
+fn load_by(dir: &Dir, live: bool, options: &Options) -> Result<Recovered> {
+    let started = Instant::now();
     let manifest = manifest::read(dir)?;
-    let mut replay = Replay::new(dir, Events::default());
-    let log = wal::read_only(dir, given(&manifest), &mut |record| replay.apply(record))?;
+    let opening = Opening::for_reading(dir, given(&manifest))?;
+    let mut recovered = Recovered::nothing(manifest);
+    recovered.report.times.plan = started.elapsed();
+    // Beside a writer, the last segment waits for all others: see `last`.
+    let segments = opening.segments() - usize::from(live && opening.segments() > 0);
+    let mut pieces = recovered.replay(&opening, segments, options)?;
+    if live {
+        pieces.extend(recovered.apply_last(&opening)?);
+    }
+    let log = wal::report_on(pieces);
     let visible = if live { log.proven_lsn } else { log.last_lsn };
-    Ok(replay.finish(visible, log, manifest))
+    recovered.publish(visible, log);
+    Ok(recovered)
+}
+
+impl Recovered {
+    /// The default keyspace without a key.
+    fn nothing(manifest: Manifest) -> Recovered {
+        let tracker = Tracker::new(Lsn::ZERO);
+        let catalog = Catalog::new(tracker.clone());
+        Recovered { wal: None, lock: None, manifest, tracker, catalog, report: RecoveryReport::default() }
+    }
+
+    /// Applies the first segments of a log.
+    fn replay(&mut self, opening: &Opening, segments: usize, options: &Options) -> Result<Vec<Piece>> {
+        let started = Instant::now();
+        let (threads, events) = (options.recovery_threads, &options.events);
+        let (pieces, totals) = replay::replay(opening, segments, &self.catalog, threads, events)?;
+        self.report.records = totals.records;
+        self.report.operations = totals.operations;
+        self.report.threads = totals.threads;
+        self.report.times.merge = totals.merging;
+        self.report.times.replay = started.elapsed();
+        Ok(pieces)
+    }
+
+    fn apply_last(&mut self, opening: &Opening) -> Result<Option<Piece>> {
+        let started = Instant::now();
+        let (piece, applied) = last::apply_last(opening, &self.catalog)?;
+        self.report.records += applied.records;
+        self.report.operations += applied.operations;
+        self.report.times.replay += started.elapsed();
+        Ok(piece)
+    }
+
+    /// Lets readers see everything up to `visible`.
+    fn publish(&mut self, visible: Lsn, log: LogReport) {
+        self.tracker.publish(visible);
+        for space in self.catalog.all() {
+            while space.table.collect_garbage(usize::MAX) {}
+        }
+        self.report.bytes = log.segments.iter().filter_map(|segment| segment.used_bytes).sum();
+        self.report.log = log;
+    }
 }
 
 fn is_store(files: &[String]) -> bool {
@@ -125,6 +202,7 @@ pub(crate) fn given(manifest: &Manifest) -> Given {
         first_segment: Some(manifest.first_segment),
         proven: Some(proven),
         store_id: Some(manifest.store_id),
+        applied: Lsn::ZERO,
     }
 }
 
@@ -190,31 +268,38 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         wal.abandon();
         return Err(error);
     }
-    let mut recovered =
-        Replay::new(dir, options.events.clone()).finish(Lsn::ZERO, wal.report().clone(), manifest);
-    recovered.wal = Some(wal);
+    let mut recovered = Recovered::nothing(manifest);
     recovered.report.created = true;
+    recovered.report.threads = 1;
+    recovered.report.log = wal.report().clone();
+    recovered.wal = Some(wal);
     Ok(recovered)
 }
 
 fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
-    let mut manifest = manifest::read(dir)?;
+    let started = Instant::now();
+    let manifest = manifest::read(dir)?;
     let kept = manifest.options;
     let wanted = PersistedOptions {
         segment_bytes: options.segment_bytes.unwrap_or(kept.segment_bytes),
         checksum: options.checksum.unwrap_or(kept.checksum),
     };
-    let wal_options = wal_options(options, wanted);
-    let mut replay = Replay::new(dir, options.events.clone());
-    let given = given(&manifest);
-    let (wal, log) = Wal::recover(dir.clone(), wal_options, given, lock, &mut |record| replay.apply(record))?;
+    let opening = Opening::for_writing(dir, given(&manifest))?;
+    let mut recovered = Recovered::nothing(manifest);
+    recovered.report.times.plan = started.elapsed();
+    let pieces = recovered.replay(&opening, opening.segments(), options)?;
+    let finishing = Instant::now();
+    let wal = Wal::go_on(opening, wal_options(options, wanted), lock, pieces)?;
+    let log = wal.report().clone();
     if wanted != kept {
+        let manifest = &mut recovered.manifest;
         manifest.options = wanted;
         manifest.generation += 1;
         manifest.durable_lsn = log.last_lsn;
-        manifest::write(dir, &manifest)?;
+        manifest::write(dir, manifest)?;
     }
-    let mut recovered = replay.finish(log.last_lsn, log, manifest);
+    recovered.report.times.finish = finishing.elapsed();
+    recovered.publish(log.last_lsn, log);
     recovered.wal = Some(wal);
     Ok(recovered)
 }
@@ -228,93 +313,8 @@ fn wal_options(options: &Options, persisted: PersistedOptions) -> WalOptions {
         idle_mark: options.idle_mark,
         spare: options.spare,
         queue_bytes: options.queue_bytes,
+        recovery_threads: options.recovery_threads,
         storage: options.storage.clone(),
         events: options.events.clone(),
-    }
-}
-
-/// Records becoming keys.
-#[derive(Debug)]
-struct Replay {
-    dir: PathBuf,
-    tracker: Arc<Tracker>,
-    catalog: Catalog,
-    records: u64,
-    operations: u64,
-    /// The segment that is being read, and how many records it gave.
-    file: (Arc<str>, u64),
-    events: Events,
-}
-
-/// After so many records garbage is collected: a log may hold far more overwritten versions than fit into memory.
-const RECORDS_PER_COLLECTION: u64 = 256;
-
-impl Replay {
-    fn new(dir: &Dir, events: Events) -> Replay {
-        let tracker = Tracker::new(Lsn::ZERO);
-        let catalog = Catalog::new(tracker.clone());
-        Replay {
-            dir: dir.path().to_path_buf(),
-            tracker,
-            catalog,
-            records: 0,
-            operations: 0,
-            file: ("".into(), 0),
-            events,
-        }
-    }
-
-    fn apply(&mut self, record: RecordRef<'_>) -> Result<()> {
-        if self.file.0 != *record.file {
-            self.tell_progress();
-            self.file = (record.file.clone(), 0);
-        }
-        self.file.1 += 1;
-        let lsn = record.header.lsn;
-        if record.header.kind == RecordKind::Data {
-            self.records += 1;
-            for op in batch_body::ops(record.payload) {
-                let applied = op.is_ok_and(|op| self.catalog.apply_op(lsn, op).is_ok());
-                if !applied {
-                    let (path, kind) = (self.dir.join(&**record.file), CorruptionKind::BatchBody);
-                    return Err(Error::corruption(&path, record.offset, Some(lsn), kind, None));
-                }
-                self.operations += 1;
-            }
-        }
-        if self.file.1.is_multiple_of(RECORDS_PER_COLLECTION) {
-            // Every record below this one has been applied, and what this one carries as durable is below it.
-            self.tracker.publish(record.header.durable_lsn);
-            self.collect_garbage();
-        }
-        Ok(())
-    }
-
-    fn collect_garbage(&self) {
-        for space in self.catalog.all() {
-            while space.table.collect_garbage(usize::MAX) {}
-        }
-    }
-
-    fn tell_progress(&self) {
-        let (file, records) = &self.file;
-        if *records > 0 {
-            self.events.tell(|| Event::Replayed { file, records: *records });
-        }
-    }
-
-    fn finish(self, visible: Lsn, log: LogReport, manifest: Manifest) -> Recovered {
-        self.tell_progress();
-        self.tracker.publish(visible);
-        self.collect_garbage();
-        let report = RecoveryReport {
-            created: false,
-            log,
-            records: self.records,
-            operations: self.operations,
-            took: Duration::ZERO,
-        };
-        let Replay { tracker, catalog, .. } = self;
-        Recovered { wal: None, lock: None, manifest, tracker, catalog, report }
     }
 }

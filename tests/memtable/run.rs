@@ -1,6 +1,8 @@
 //! Runs from several threads, in any order, against the same operations applied one at a time to the plain form and to
 //! a map. Keys are drawn so that runs overlap, fall into one gap, share long prefixes, or are prefixes of each other.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
