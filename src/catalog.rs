@@ -100,7 +100,7 @@ impl Catalog {
         match op {
             Op::Put { keyspace, key, value } => self.apply_change(lsn, keyspace, key, Some(value)),
             Op::Delete { keyspace, key } => self.apply_change(lsn, keyspace, key, None),
-            Op::CreateKeyspace { id, name } => self.create(lsn, id, name),
+            Op::CreateKeyspace { id, name } => self.create(lsn, id, name, self.new_table()),
         }
     }
 
@@ -119,12 +119,28 @@ impl Catalog {
         Ok(())
     }
 
-    fn create(&self, lsn: Lsn, id: KeyspaceId, name: &str) -> Result<(), NoSuchKeyspace> {
+    /// The clock of all tables.
+    pub(crate) fn tracker(&self) -> &Arc<Tracker> {
+        &self.tracker
+    }
+
+    /// An empty table under that clock.
+    pub(crate) fn new_table(&self) -> Arc<Memtable> {
+        Arc::new(Memtable::new(self.tracker.clone()))
+    }
+
+    /// Enters a keyspace. Readers see it once the LSN that created it is published.
+    pub(crate) fn create(
+        &self,
+        lsn: Lsn,
+        id: KeyspaceId,
+        name: &str,
+        table: Arc<Memtable>,
+    ) -> Result<(), NoSuchKeyspace> {
         let mut spaces = self.spaces.write();
         if spaces.contains_key(&id) || spaces.values().any(|space| &*space.name == name) {
             return Err(NoSuchKeyspace(id));
         }
-        let table = Arc::new(Memtable::new(self.tracker.clone()));
         spaces.insert(id, Arc::new(Space { id, name: name.into(), created: lsn, table }));
         Ok(())
     }

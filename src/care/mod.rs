@@ -97,7 +97,7 @@ pub fn survey_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Su
 
 fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
     check_manifest(dir, &dir.list()?)?;
-    let loaded = recovery::load(dir, live, 1)?;
+    let loaded = recovery::load(dir, live)?;
     let (log, visible) = (&loaded.report.log, loaded.tracker.visible());
     let spaces = loaded.catalog.all();
     let keys = spaces.iter().map(|space| {

@@ -77,8 +77,11 @@ impl Options {
     /// [`Error::Io`]. After an error the directory is as it was, but for what a cut-short creation may leave.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
         let dir = Dir::new(self.storage.clone(), path.as_ref());
-        let recovered =
-            if self.read_only { recovery::open_read_only(&dir)? } else { recovery::open(&dir, &self)? };
+        let recovered = if self.read_only {
+            recovery::open_read_only(&dir, &self)?
+        } else {
+            recovery::open(&dir, &self)?
+        };
         Ok(Db { store: Arc::new(Store::new(dir, self, recovered)) })
     }
 }

@@ -80,6 +80,11 @@ impl Checkpoint {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.bytes))
     }
 
+    /// Entries in all parts.
+    pub fn entries(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.entries))
+    }
+
     /// The parts' files, in their order.
     pub fn files(&self) -> impl Iterator<Item = String> {
         (0..).zip(&self.parts).map(|(number, _)| names::part(self.lsn(), self.generation, number))

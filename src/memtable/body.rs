@@ -25,6 +25,21 @@ pub(super) const BODY_SLOTS: usize = 128;
 /// How much room for older versions a block keeps when it has none: a hot block gets some again soon.
 const OLDER_ROOM: usize = 4;
 
+/// Room for a merge, used again for the next one; and what the merges so far have done.
+#[derive(Default)]
+pub(super) struct Merged {
+    /// Empty between two merges.
+    prefixes: Vec<u64>,
+    /// Empty between two merges.
+    slots: Vec<Version>,
+    /// What lost, to be freed by the caller, outside the lock.
+    pub(super) losers: Vec<Version>,
+    /// Bytes of the values that went in.
+    pub(super) gained: usize,
+    /// Bytes of the values that lost against what went in.
+    pub(super) lost: usize,
+}
+
 /// The versions of a block's keys.
 #[derive(Clone, Default)]
 pub(super) struct Body {
@@ -132,6 +147,59 @@ impl Body {
         }
     }
 
+    /// Merges versions, ascending by key and one of each, with what is here; the newest of a key stays. The highest LSN
+    /// among them. The body may get longer than a block: the caller chops it.
+    ///
+    /// Contract: nobody reads the table yet, so no older version is kept.
+    pub(super) fn take_in(&mut self, run: impl Iterator<Item = Version>, merged: &mut Merged) -> Lsn {
+        self.bytes -= self.older.iter().map(|(_, version)| version.bytes()).sum::<usize>();
+        merged.losers.extend(self.older.drain(..).map(|(_, version)| version));
+        merged.prefixes.reserve(BODY_SLOTS);
+        merged.slots.reserve(BODY_SLOTS);
+        let mut max_lsn = Lsn::ZERO;
+        let (mut prefixes, mut slots) = (&self.prefixes[..], self.slots.drain(..));
+        for version in run {
+            max_lsn = max_lsn.max(version.lsn());
+            let prefix = prefix_of(&version.key()[self.skip..]);
+            let below = |(other, slot): &(&u64, &Version)| {
+                **other < prefix || **other == prefix && slot.key() < version.key()
+            };
+            let count = prefixes.iter().zip(slots.as_slice()).take_while(below).count();
+            let (lower, rest) = prefixes.split_at(count);
+            merged.prefixes.extend_from_slice(lower);
+            merged.slots.extend(slots.by_ref().take(count));
+            let is_here = rest.first() == Some(&prefix) && slots.as_slice()[0].key() == version.key();
+            let here = if is_here { slots.next() } else { None };
+            prefixes = &rest[usize::from(is_here)..];
+            let winner = match here {
+                Some(here) if here.lsn() >= version.lsn() => {
+                    merged.losers.push(version);
+                    here
+                }
+                here => {
+                    self.bytes += version.bytes();
+                    self.tombstones += usize::from(version.is_tombstone());
+                    merged.gained += version.value_bytes();
+                    if let Some(loser) = here {
+                        self.bytes -= loser.bytes();
+                        self.tombstones -= usize::from(loser.is_tombstone());
+                        merged.lost += loser.value_bytes();
+                        merged.losers.push(loser);
+                    }
+                    version
+                }
+            };
+            merged.prefixes.push(prefix);
+            merged.slots.push(winner);
+        }
+        merged.prefixes.extend_from_slice(prefixes);
+        merged.slots.extend(slots);
+        self.prefixes.clear();
+        mem::swap(&mut self.prefixes, &mut merged.prefixes);
+        mem::swap(&mut self.slots, &mut merged.slots);
+        max_lsn
+    }
+
     /// Takes out what no reader needs. The caller frees it, outside the lock.
     pub(super) fn sweep(&mut self, horizon: &Horizon) -> Vec<Version> {
         let mut swept = Vec::new();
@@ -163,6 +231,12 @@ impl Body {
         self.tombstones -= upper.tombstones;
         self.bytes -= upper.bytes;
         upper
+    }
+
+    /// Gives back the room that a long merge took, up to that of a whole block.
+    pub(super) fn shrink(&mut self) {
+        self.prefixes.shrink_to(BODY_SLOTS);
+        self.slots.shrink_to(BODY_SLOTS);
     }
 
     /// Takes over the keys of the body to the right.

@@ -17,7 +17,8 @@
 //! - `tracker`, what may be read and what must be kept; `version`, one allocation for each;
 //! - [`plain`], the whole idea as a skip list of versions: the form to learn from, and the tests' model;
 //! - `body` and `block`, a hundred neighbouring keys under one lock; `unrolled`, the table of such blocks, which is
-//!   [`Memtable`]; then how it changes shape (`reshape`), is read in order (`range`), and is cleaned (`garbage`).
+//!   [`Memtable`]; then how it changes shape (`reshape`), is read in order (`range`), and is cleaned (`garbage`);
+//! - `run`, how recovery fills one.
 
 mod block;
 mod body;
@@ -28,6 +29,7 @@ mod garbage;
 pub mod plain;
 mod range;
 mod reshape;
+mod run;
 mod tracker;
 mod unrolled;
 mod value;
@@ -35,6 +37,7 @@ mod version;
 
 pub use bounds::KeyRange;
 pub use range::Range;
+pub use run::{Run, TakenIn};
 pub use tracker::{Snapshot, Tracker};
 pub use unrolled::Memtable;
 pub use value::{Entry, Newest, Value};

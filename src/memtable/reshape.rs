@@ -21,6 +21,7 @@ use super::block::{Block, Inner};
 use super::body::{BODY_SLOTS, Body};
 use super::fence::{Fence, Place};
 use super::unrolled::Memtable;
+use crate::Lsn;
 
 /// A block below this looks for a neighbour to merge with.
 pub(super) const SMALL: usize = BODY_SLOTS / 4;
@@ -33,23 +34,37 @@ impl Memtable {
     pub(super) fn split(&self, left: &Block, inner: &mut Inner, guard: &Guard) {
         let body = Arc::make_mut(&mut inner.body);
         let half = body.len() / 2;
-        let upper = body.split_off(half);
-        let (Some(below), Some(above)) = (body.slots().last(), upper.slots().first()) else { return };
-        let low = Fence::between(below.key(), above.key());
+        let high = inner.high.take();
+        let low = self.give_away(body, half, high, inner.max_lsn, guard);
+        body.set_bounds(left.low.as_bytes(), Some(low.as_bytes()));
+        inner.high = Some(low);
+    }
 
+    /// Gives what a locked block holds from slot `at` on to a new block, which ends at `high`; where it begins.
+    ///
+    /// Contract: there are slots on both sides of `at`. The caller lowers the locked block's bound before it lets go.
+    pub(super) fn give_away(
+        &self,
+        body: &mut Body,
+        at: usize,
+        high: Option<Fence<'static>>,
+        max_lsn: Lsn,
+        guard: &Guard,
+    ) -> Fence<'static> {
+        let upper = body.split_off(at);
+        let low = Fence::between(body.slots()[at - 1].key(), upper.slots()[0].key());
         let garbage = upper.has_garbage();
-        let right = Arc::new(Block::new(low.clone(), inner.high.take(), inner.max_lsn, upper));
+        let right = Arc::new(Block::new(low.clone(), high, max_lsn, upper));
         // ORDER: into the index while L's lock is held. The keys from `low` on are R's from here, and L, which still
         // claims them, cannot be read before its bound has been lowered.
         let entry = self.index.get_or_insert(Place(low.clone()), Arc::clone(&right), guard);
         assert!(Arc::ptr_eq(entry.value(), &right), "two blocks with one low bound");
         entry.release(guard);
         self.directory.add(&right, guard);
-        body.set_bounds(left.low.as_bytes(), Some(low.as_bytes()));
-        inner.high = Some(low);
         if garbage {
-            self.garbage.push(inner.max_lsn, &right);
+            self.garbage.push(max_lsn, &right);
         }
+        low
     }
 
     /// Merges a block that has become small with its neighbours, as far as they fit together.
@@ -113,7 +128,6 @@ mod tests {
     use super::super::tracker::Tracker;
     use super::super::version::Version;
     use super::*;
-    use crate::Lsn;
 
     /// Shows that a merge looks again at what it was told, under the locks, by telling it wrong: of blocks that are no
     /// neighbours, and of a block that is dead. Nothing may change.

@@ -6,7 +6,9 @@
 mod checkpoints;
 mod durability;
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 pub use self::checkpoints::DEFAULT_CHECKPOINT_AFTER_BYTES;
@@ -60,6 +62,7 @@ pub struct WalOptions {
     pub(crate) idle_mark: Option<Duration>,
     pub(crate) spare: bool,
     pub(crate) queue_bytes: usize,
+    pub(crate) recovery_threads: usize,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) events: Events,
 }
@@ -74,6 +77,7 @@ impl Default for WalOptions {
             idle_mark: DEFAULT_IDLE_MARK,
             spare: true,
             queue_bytes: DEFAULT_QUEUE_BYTES,
+            recovery_threads: default_recovery_threads(),
             storage: Arc::new(RealDisk),
             events: Events::default(),
         }
@@ -85,6 +89,13 @@ const DEFAULT_IDLE_MARK: Option<Duration> = Some(Duration::from_millis(100));
 
 /// How many bytes may wait in the commit queue.
 const DEFAULT_QUEUE_BYTES: usize = 64 << 20;
+
+/// More threads than these are not started unless asked for: they take memory, and a disk that feeds them is rare.
+const MOST_RECOVERY_THREADS: usize = 8;
+
+fn default_recovery_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MOST_RECOVERY_THREADS)
+}
 
 /// The setters that [`Options`] and [`WalOptions`] share, with one text for both.
 macro_rules! shared_setters {
@@ -130,6 +141,15 @@ macro_rules! shared_setters {
             self
         }
 
+        /// How many threads read, check and apply the log while it is opened; the one that opens is among them, so with 1
+        /// it does everything itself. What is recovered does not depend on it, nor does which error is told.
+        /// Default: as many as there are processors, at most 8. 0 is refused.
+        #[must_use]
+        pub fn recovery_threads(mut self, threads: usize) -> Self {
+            self.recovery_threads = threads;
+            self
+        }
+
         /// The disk, clock and randomness. Default: [`RealDisk`].
         #[must_use]
         pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
@@ -172,6 +192,7 @@ impl WalOptions {
     /// [`Error::InvalidOption`] for a value that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         check_segment_bytes(self.segment_bytes)?;
+        check_recovery_threads(self.recovery_threads)?;
         check_durability(self.durability)
     }
 }
@@ -182,6 +203,14 @@ pub(crate) fn check_durability(durability: Durability) -> Result<()> {
         return Err(Error::InvalidOption { option: "durability", reason });
     }
     Ok(())
+}
+
+fn check_recovery_threads(threads: usize) -> Result<()> {
+    if threads > 0 {
+        return Ok(());
+    }
+    let reason = "somebody has to read the log; choose 1 or more".to_owned();
+    Err(Error::InvalidOption { option: "recovery_threads", reason })
 }
 
 fn check_segment_bytes(bytes: u64) -> Result<()> {
@@ -217,6 +246,7 @@ pub struct Options {
     pub(crate) idle_mark: Option<Duration>,
     pub(crate) spare: bool,
     pub(crate) queue_bytes: usize,
+    pub(crate) recovery_threads: usize,
     pub(crate) create: CreateMode,
     pub(crate) read_only: bool,
     pub(crate) checkpoints: CheckpointOptions,
@@ -244,6 +274,7 @@ impl Default for Options {
             idle_mark: DEFAULT_IDLE_MARK,
             spare: true,
             queue_bytes: DEFAULT_QUEUE_BYTES,
+            recovery_threads: default_recovery_threads(),
             create: CreateMode::default(),
             read_only: false,
             checkpoints: CheckpointOptions::default(),
@@ -296,6 +327,7 @@ impl Options {
     /// [`Error::InvalidOption`] for a value that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         self.segment_bytes.map_or(Ok(()), check_segment_bytes)?;
+        check_recovery_threads(self.recovery_threads)?;
         check_durability(self.durability)
     }
 }

@@ -13,13 +13,13 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Space};
 use crate::checkpoint::{self, Sink};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Checkpoint, Manifest};
-use crate::format::{KeyspaceId, Op, StoreId};
+use crate::format::{KeyspaceId, StoreId};
 use crate::lsn::Lsn;
-use crate::memtable::Tracker;
+use crate::memtable::{Run, Tracker};
 use crate::storage::dir::Dir;
 
 /// A checkpoint that was found to be damaged.
@@ -77,21 +77,57 @@ impl Base {
     }
 }
 
-/// Entries of a checkpoint becoming keys.
+/// After so many bytes of versions, a run of sorted entries goes into its table.
+const RUN_BYTES: usize = 4 << 20;
+
+/// Entries of a checkpoint becoming keys: runs that are sorted already, disjoint between threads.
 struct Loading<'a>(&'a Catalog);
 
+/// What a thread has read and not put into a table yet.
+#[derive(Default)]
+struct Gathered {
+    /// Where it goes.
+    space: Option<Arc<Space>>,
+    run: Run,
+}
+
+impl Gathered {
+    fn take_in(&mut self) {
+        if let Some(space) = &self.space {
+            space.table.take_in(std::mem::take(&mut self.run));
+        }
+    }
+}
+
 impl Sink for Loading<'_> {
-    type Gathered = ();
+    type Gathered = Gathered;
 
     fn keyspace(&self, id: KeyspaceId, created: Lsn, name: &str) -> bool {
-        self.0.apply_op(created, Op::CreateKeyspace { id, name }).is_ok()
+        self.0.create(created, id, name, self.0.new_table()).is_ok()
     }
 
-    fn entry(&self, (): &mut (), keyspace: KeyspaceId, lsn: Lsn, key: &[u8], value: &[u8]) -> bool {
-        self.0.apply_op(lsn, Op::Put { keyspace, key, value }).is_ok()
+    fn entry(
+        &self,
+        gathered: &mut Gathered,
+        keyspace: KeyspaceId,
+        lsn: Lsn,
+        key: &[u8],
+        value: &[u8],
+    ) -> bool {
+        let here = gathered.space.as_ref().is_some_and(|space| space.id == keyspace);
+        if !here || gathered.run.bytes() >= RUN_BYTES {
+            gathered.take_in();
+        }
+        if !here {
+            gathered.space = self.0.get(keyspace).ok();
+        }
+        gathered.run.push(lsn, key, Some(value));
+        gathered.space.is_some()
     }
 
-    fn end(&self, (): ()) {}
+    fn end(&self, mut gathered: Gathered) {
+        gathered.take_in();
+    }
 }
 
 /// Checks a checkpoint and keeps nothing of it.

@@ -13,26 +13,25 @@
 //! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
 
 mod base;
+mod gather;
+mod last;
+mod replay;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::catalog::Catalog;
 use crate::checkpoint::manifest;
-use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
-use crate::event::{Event, Events};
-use crate::format::batch_body;
+use crate::error::{Error, Evidence, EvidenceSource, Result};
 use crate::format::manifest::{Checkpoint, Manifest, PersistedOptions};
 use crate::format::names;
-use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
 use crate::options::{CreateMode, Options, WalOptions, default_persisted};
 use crate::storage::LockGuard;
 use crate::storage::dir::Dir;
-use crate::wal::{self, Given, LogReport, RecordRef, Wal};
+use crate::wal::{self, Given, LogReport, Opening, Piece, Wal};
 
 use self::base::Base;
 pub use self::base::DamagedCheckpoint;
@@ -46,6 +45,8 @@ pub struct RecoveryReport {
     pub created: bool,
     /// The LSN of the checkpoint that was loaded; `None` if the log alone was.
     pub checkpoint: Option<Lsn>,
+    /// Entries in it.
+    pub checkpoint_entries: u64,
     /// Checkpoints that are damaged and were passed over for an older one, or for the whole log.
     pub damaged_checkpoints: Vec<DamagedCheckpoint>,
     /// What was found in the log, and what was done about its end.
@@ -54,8 +55,31 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Operations in them.
     pub operations: u64,
+    /// Bytes of the log that were read: of each segment those up to the end of its last record.
+    pub bytes: u64,
+    /// How many threads read, checked and applied the log.
+    pub threads: usize,
+    /// Where the time went.
+    pub times: RecoveryTimes,
     /// How long it took.
     pub took: Duration,
+}
+
+/// Where the time of an opening went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryTimes {
+    /// Reading the manifest, and loading the checkpoint.
+    pub checkpoint: Duration,
+    /// Finding out what the log is: the files' names, the segments' headers.
+    pub plan: Duration,
+    /// Reading, checking and applying the log, by all threads at once.
+    pub replay: Duration,
+    /// Of that, applying: sorting and merging into the tables, **added up over the threads**. The rest of
+    /// `replay × threads` was reading, checking and decoding, or waiting for the last segment.
+    pub merge: Duration,
+    /// Making the log ready to be written: writing unproven records again, building a successor of a torn segment.
+    pub finish: Duration,
 }
 
 /// The parts of an open store.
@@ -97,8 +121,9 @@ pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
 }
 
 /// Opens the store in a directory for reading, changing nothing.
-pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
+pub(crate) fn open_read_only(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
+    options.check()?;
     let files = dir.list()?;
     if !is_store(&files) {
         return Err(no_store(dir, &files));
@@ -109,7 +134,7 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    let mut recovered = load(dir, false, default_threads())?;
+    let mut recovered = load_by(dir, false, options)?;
     recovered.lock = lock;
     recovered.report.took = started.elapsed();
     Ok(recovered)
@@ -117,14 +142,86 @@ pub(crate) fn open_read_only(dir: &Dir) -> Result<Recovered> {
 
 /// Reads the store in a directory without a lock; `live` if a writer may be at work. What that writer has not proven
 /// to be durable is applied, but not published.
-pub(crate) fn load(dir: &Dir, live: bool, threads: usize) -> Result<Recovered> {
-    let mut manifest = manifest::read(dir)?;
-    let base = Base::load(dir, &manifest, threads)?;
-    forget_damaged(&mut manifest, &base);
-    let mut replay = Replay::new(dir, Events::default(), base);
-    let log = wal::read_only(dir, given(&manifest), &mut |record| replay.apply(record))?;
+pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
+    load_by(dir, live, &Options::new())
+}
+
+fn load_by(dir: &Dir, live: bool, options: &Options) -> Result<Recovered> {
+    let (mut recovered, given) = Recovered::begin(dir, options.recovery_threads)?;
+    let planning = Instant::now();
+    let opening = Opening::for_reading(dir, given)?;
+    recovered.report.times.plan = planning.elapsed();
+    // Beside a writer, the last segment waits for all others: see `last`.
+    let segments = opening.segments() - usize::from(live && opening.segments() > 0);
+    let mut pieces = recovered.replay(&opening, segments, options)?;
+    if live {
+        pieces.extend(recovered.apply_last(&opening)?);
+    }
+    let log = wal::report_on(pieces);
     let visible = if live { log.proven_lsn } else { log.last_lsn };
-    Ok(replay.finish(visible, log, manifest))
+    recovered.publish(visible, log);
+    Ok(recovered)
+}
+
+impl Recovered {
+    /// Reads the manifest and the checkpoint, and says what both know about the log.
+    fn begin(dir: &Dir, threads: usize) -> Result<(Recovered, Given)> {
+        let loading = Instant::now();
+        let mut manifest = manifest::read(dir)?;
+        let given = given(&manifest);
+        let base = Base::load(dir, &manifest, threads)?;
+        // What was found to be damaged is not relied on again: it goes with the next checkpoint.
+        let is_damaged = |lsn| base.damaged.iter().any(|damaged| damaged.lsn == lsn);
+        manifest.checkpoints.retain(|checkpoint| !is_damaged(checkpoint.lsn()));
+        let given = Given { applied: base.lsn(), ..given };
+        let mut recovered = Recovered::on(manifest, base);
+        recovered.report.times.checkpoint = loading.elapsed();
+        Ok((recovered, given))
+    }
+
+    /// A store that has the state of its checkpoint.
+    fn on(manifest: Manifest, base: Base) -> Recovered {
+        let Base { tracker, catalog, checkpoint, damaged } = base;
+        let report = RecoveryReport {
+            checkpoint: checkpoint.as_ref().map(Checkpoint::lsn),
+            checkpoint_entries: checkpoint.map_or(0, |checkpoint| checkpoint.entries()),
+            damaged_checkpoints: damaged,
+            ..RecoveryReport::default()
+        };
+        Recovered { wal: None, lock: None, manifest, tracker, catalog, report }
+    }
+
+    /// Applies the first segments of a log.
+    fn replay(&mut self, opening: &Opening, segments: usize, options: &Options) -> Result<Vec<Piece>> {
+        let started = Instant::now();
+        let (threads, events) = (options.recovery_threads, &options.events);
+        let (pieces, totals) = replay::replay(opening, segments, &self.catalog, threads, events)?;
+        self.report.records = totals.records;
+        self.report.operations = totals.operations;
+        self.report.threads = totals.threads;
+        self.report.times.merge = totals.merging;
+        self.report.times.replay = started.elapsed();
+        Ok(pieces)
+    }
+
+    fn apply_last(&mut self, opening: &Opening) -> Result<Option<Piece>> {
+        let started = Instant::now();
+        let (piece, applied) = last::apply_last(opening, &self.catalog)?;
+        self.report.records += applied.records;
+        self.report.operations += applied.operations;
+        self.report.times.replay += started.elapsed();
+        Ok(piece)
+    }
+
+    /// Lets readers see everything up to `visible`.
+    fn publish(&mut self, visible: Lsn, log: LogReport) {
+        self.tracker.publish(visible);
+        for space in self.catalog.all() {
+            while space.table.collect_garbage(usize::MAX) {}
+        }
+        self.report.bytes = log.segments.iter().filter_map(|segment| segment.used_bytes).sum();
+        self.report.log = log;
+    }
 }
 
 fn is_store(files: &[String]) -> bool {
@@ -138,6 +235,7 @@ pub(crate) fn given(manifest: &Manifest) -> Given {
         first_segment: Some(manifest.first_segment),
         proven: Some(proven),
         store_id: Some(manifest.store_id),
+        applied: Lsn::ZERO,
     }
 }
 
@@ -202,41 +300,36 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         wal.abandon();
         return Err(error);
     }
-    let mut recovered = Replay::new(dir, options.events.clone(), Base::empty()).finish(
-        Lsn::ZERO,
-        wal.report().clone(),
-        manifest,
-    );
-    recovered.wal = Some(wal);
+    let mut recovered = Recovered::on(manifest, Base::empty());
     recovered.report.created = true;
+    recovered.report.threads = 1;
+    recovered.report.log = wal.report().clone();
+    recovered.wal = Some(wal);
     Ok(recovered)
 }
 
 fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
-    let mut manifest = manifest::read(dir)?;
-    let wanted = options.persisted(&manifest.options)?;
-    let wal_options = wal_options(options, &wanted);
-    let base = Base::load(dir, &manifest, default_threads())?;
-    forget_damaged(&mut manifest, &base);
-    let mut replay = Replay::new(dir, options.events.clone(), base);
-    let given = given(&manifest);
-    let (wal, log) = Wal::recover(dir.clone(), wal_options, given, lock, &mut |record| replay.apply(record))?;
-    remove_left_behind(dir, &manifest)?;
-    if wanted != manifest.options {
+    let (mut recovered, given) = Recovered::begin(dir, options.recovery_threads)?;
+    let wanted = options.persisted(&recovered.manifest.options)?;
+    let planning = Instant::now();
+    let opening = Opening::for_writing(dir, given)?;
+    recovered.report.times.plan = planning.elapsed();
+    let pieces = recovered.replay(&opening, opening.segments(), options)?;
+    let finishing = Instant::now();
+    let wal = Wal::go_on(opening, wal_options(options, &wanted), lock, pieces)?;
+    let log = wal.report().clone();
+    remove_left_behind(dir, &recovered.manifest)?;
+    if wanted != recovered.manifest.options {
+        let manifest = &mut recovered.manifest;
         manifest.options = wanted;
         manifest.generation += 1;
         manifest.durable_lsn = log.last_lsn;
-        manifest::write(dir, &manifest)?;
+        manifest::write(dir, manifest)?;
     }
-    let mut recovered = replay.finish(log.last_lsn, log, manifest);
+    recovered.report.times.finish = finishing.elapsed();
+    recovered.publish(log.last_lsn, log);
     recovered.wal = Some(wal);
     Ok(recovered)
-}
-
-/// What was found to be damaged is not relied on again: it goes with the next checkpoint.
-fn forget_damaged(manifest: &mut Manifest, base: &Base) {
-    let is_damaged = |lsn| base.damaged.iter().any(|damaged| damaged.lsn == lsn);
-    manifest.checkpoints.retain(|checkpoint| !is_damaged(checkpoint.lsn()));
 }
 
 /// Removes what an interrupted checkpoint or retention has left: parts that no manifest names, segments below the first.
@@ -253,11 +346,6 @@ fn remove_left_behind(dir: &Dir, manifest: &Manifest) -> Result<()> {
     dir.list()?.iter().filter(is_left).try_for_each(|name| dir.remove(name))
 }
 
-/// How many threads load and replay.
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(8)
-}
-
 fn wal_options(options: &Options, persisted: &PersistedOptions) -> WalOptions {
     WalOptions {
         segment_bytes: persisted.segment_bytes,
@@ -267,91 +355,8 @@ fn wal_options(options: &Options, persisted: &PersistedOptions) -> WalOptions {
         idle_mark: options.idle_mark,
         spare: options.spare,
         queue_bytes: options.queue_bytes,
+        recovery_threads: options.recovery_threads,
         storage: options.storage.clone(),
         events: options.events.clone(),
-    }
-}
-
-/// Records becoming keys.
-#[derive(Debug)]
-struct Replay {
-    dir: PathBuf,
-    base: Base,
-    records: u64,
-    operations: u64,
-    /// The segment that is being read, and how many records it gave.
-    file: (Arc<str>, u64),
-    events: Events,
-}
-
-/// After so many records garbage is collected: a log may hold far more overwritten versions than fit into memory.
-const RECORDS_PER_COLLECTION: u64 = 256;
-
-impl Replay {
-    fn new(dir: &Dir, events: Events, base: Base) -> Replay {
-        Replay {
-            dir: dir.path().to_path_buf(),
-            base,
-            records: 0,
-            operations: 0,
-            file: ("".into(), 0),
-            events,
-        }
-    }
-
-    fn apply(&mut self, record: RecordRef<'_>) -> Result<()> {
-        if self.file.0 != *record.file {
-            self.tell_progress();
-            self.file = (record.file.clone(), 0);
-        }
-        self.file.1 += 1;
-        let lsn = record.header.lsn;
-        if record.header.kind == RecordKind::Data && lsn > self.base.lsn() {
-            self.records += 1;
-            for op in batch_body::ops(record.payload) {
-                let applied = op.is_ok_and(|op| self.base.catalog.apply_op(lsn, op).is_ok());
-                if !applied {
-                    let (path, kind) = (self.dir.join(&**record.file), CorruptionKind::BatchBody);
-                    return Err(Error::corruption(&path, record.offset, Some(lsn), kind, None));
-                }
-                self.operations += 1;
-            }
-        }
-        if self.file.1.is_multiple_of(RECORDS_PER_COLLECTION) {
-            // Every record below this one has been applied, and what this one carries as durable is below it.
-            self.base.tracker.publish(record.header.durable_lsn);
-            self.collect_garbage();
-        }
-        Ok(())
-    }
-
-    fn collect_garbage(&self) {
-        for space in self.base.catalog.all() {
-            while space.table.collect_garbage(usize::MAX) {}
-        }
-    }
-
-    fn tell_progress(&self) {
-        let (file, records) = &self.file;
-        if *records > 0 {
-            self.events.tell(|| Event::Replayed { file, records: *records });
-        }
-    }
-
-    fn finish(self, visible: Lsn, log: LogReport, manifest: Manifest) -> Recovered {
-        self.tell_progress();
-        self.base.tracker.publish(visible);
-        self.collect_garbage();
-        let Base { tracker, catalog, checkpoint, damaged } = self.base;
-        let report = RecoveryReport {
-            created: false,
-            checkpoint: checkpoint.as_ref().map(Checkpoint::lsn),
-            damaged_checkpoints: damaged,
-            log,
-            records: self.records,
-            operations: self.operations,
-            took: Duration::ZERO,
-        };
-        Recovered { wal: None, lock: None, manifest, tracker, catalog, report }
     }
 }

@@ -151,7 +151,7 @@ mod tests {
             last_lsn: Lsn::new(number * 10 + 10),
             records: 10,
             bytes: 1000,
-            used_bytes: 900,
+            used_bytes: Some(900),
             state: if number == 9 { SegmentState::Active } else { SegmentState::Closed },
         };
         (0..10).map(segment).collect()

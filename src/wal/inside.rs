@@ -69,7 +69,11 @@ impl Wal {
     /// About how many bytes of records lie behind `lsn`.
     pub(crate) fn bytes_behind(&self, lsn: Lsn) -> u64 {
         let behind = self.segments().into_iter().filter(|segment| segment.last_lsn > lsn);
-        behind.map(|segment| segment.used_bytes.saturating_sub(SEGMENT_HEADER_BYTES as u64)).sum()
+        behind
+            .map(|segment| {
+                segment.used_bytes.unwrap_or(segment.bytes).saturating_sub(SEGMENT_HEADER_BYTES as u64)
+            })
+            .sum()
     }
 
     /// The oldest LSN that a reader of this log has pinned.

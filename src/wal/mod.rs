@@ -16,7 +16,7 @@
 //!
 //! Where to read next, in this order: `log` (writing), `rotate`, `tail` (appending), `queue` and `gate` (one write and one
 //! sync for many threads), `build` and `spare` (how a segment comes to its name), `evidence` and `replay` (reading it
-//! back), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`.
+//! back), `opening` (by many threads), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`.
 
 mod append;
 mod build;
@@ -30,6 +30,7 @@ mod keeper;
 mod log;
 mod members;
 mod open;
+mod opening;
 mod outcome;
 mod pins;
 mod plan;
@@ -60,7 +61,8 @@ pub(crate) use self::keeper::{Keeper, Kept};
 use self::log::Log;
 pub(crate) use self::members::Members;
 pub use self::open::{LogReport, TornTail};
-pub(crate) use self::open::{has_segments, new_store_id, read_only};
+pub(crate) use self::open::{has_segments, new_store_id, read_only, report_on};
+pub(crate) use self::opening::{Claims, Failure, Opening, Piece, in_threads};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::plan::Given;
 pub(crate) use self::queue::{Queue, Work};

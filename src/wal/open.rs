@@ -17,8 +17,9 @@
 //! file's leftovers from ever being read again. A crash at any step opens to the same state.
 
 use super::build::{Builder, keep_in_lost, write_seal};
+use super::opening::{Opening, Piece};
 use super::plan::{Given, Plan, segment_bases};
-use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit, read_log};
+use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit};
 use super::segment_reader::{Found, Position, Segment, SegmentReader, WINDOW_BYTES};
 use crate::error::{CorruptionKind, Error, Evidence, Result};
 use crate::format::StoreId;
@@ -78,9 +79,21 @@ pub(super) struct Ready {
 
 /// Reads a log and reports on it, changing nothing. A writer may be at work.
 pub(crate) fn read_only(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<LogReport> {
-    let plan = Plan::read(dir, &dir.list()?, given)?;
-    let (segments, end) = read_log(dir, &plan, given, Access::Read, visit)?;
-    Ok(report(segments, end.as_ref()))
+    let opening = Opening::for_reading(dir, given)?;
+    let pieces = (0..opening.segments()).map(|index| opening.read(index, visit)).collect::<Result<_>>()?;
+    Ok(report_on(pieces))
+}
+
+/// The report on a log of which every piece was read.
+pub(crate) fn report_on(pieces: Vec<Piece>) -> LogReport {
+    let (segments, end) = put_together(pieces);
+    report(segments, end.as_ref())
+}
+
+/// The segments in order and the log's end; `None` for a log without segments.
+fn put_together(mut pieces: Vec<Piece>) -> (Vec<SegmentSummary>, Option<LogEnd>) {
+    let end = pieces.last_mut().and_then(|last| last.end.take());
+    (pieces.into_iter().map(|piece| piece.summary).collect(), end)
 }
 
 fn report(segments: Vec<SegmentSummary>, end: Option<&LogEnd>) -> LogReport {
@@ -109,16 +122,14 @@ pub(super) fn create(dir: &Dir, options: &WalOptions, store_id: StoreId) -> Resu
     Ok(Ready { store_id, segment, position, closed: Vec::new(), time_us, last_kind: None })
 }
 
-/// Reads an existing log, gives its records to `visit`, and makes it ready to be written.
+/// Makes a log ready to be written, of which every piece was read.
 pub(super) fn recover(
-    dir: &Dir,
+    opening: &Opening,
     options: &WalOptions,
-    given: Given,
-    visit: &mut Visit<'_>,
+    pieces: Vec<Piece>,
 ) -> Result<(Ready, LogReport)> {
-    let names = dir.list()?;
-    let plan = Plan::read(dir, &names, given)?;
-    let (mut segments, end) = read_log(dir, &plan, given, Access::ReadWrite, visit)?;
+    let dir = &opening.dir;
+    let (mut segments, end) = put_together(pieces);
     let Some(end) = end else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
     let mut report = report(segments.clone(), Some(&end));
     if let Some(torn) = &report.torn
@@ -129,8 +140,8 @@ pub(super) fn recover(
 
     // ORDER: nothing is changed before this line, so that a log that cannot be opened stays as it was found; and what
     // a cut superseded goes before a successor is built, which may be given the name of one of them.
-    remove_unfinished(dir, &names)?;
-    remove_superseded(dir, &plan)?;
+    remove_unfinished(dir, &opening.names)?;
+    remove_superseded(dir, &opening.plan)?;
     report.rewritten = end.position.lsn.distance_from(end.first_unproven());
     segments.truncate(segments.len().saturating_sub(1));
     let (segment, position) = if end.torn {
@@ -164,16 +175,18 @@ pub(super) fn recover(
 /// Seals the segment before the last one, if a crash came between the last one's name and the seal, or if it is the
 /// torn one. Without a seal it would look like the end of the log when the last one is gone.
 fn seal_if_unsealed(dir: &Dir, before: &SegmentSummary, successor: &SegmentHeader) -> Result<()> {
+    // INVARIANT: the segment before the last one is always read, see `Opening::read`.
+    let Some(used_bytes) = before.used_bytes else { return Ok(()) };
     let segment = Segment::open(dir, before.base_lsn, Access::ReadWrite)?;
     let last_place = segment.header.last_seal_offset();
-    for offset in [before.used_bytes, last_place] {
+    for offset in [used_bytes, last_place] {
         let mut bytes = [0; SEAL_BYTES];
         let filled = segment.file.read_at(&mut bytes, offset)?;
         if Seal::decode(&bytes[..filled], segment.header.salt, offset).is_some() {
             return Ok(());
         }
     }
-    let (offset, lsn, digest) = (before.used_bytes, successor.base, successor.previous_digest);
+    let (offset, lsn, digest) = (used_bytes, successor.base, successor.previous_digest);
     write_seal(&segment, Position { offset, lsn, digest }, last_place)
 }
 

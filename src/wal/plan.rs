@@ -26,6 +26,9 @@ pub(crate) struct Given {
     pub(crate) proven: Option<Evidence>,
     /// The store that the segments must belong to. `None`: that of the first one.
     pub(crate) store_id: Option<StoreId>,
+    /// Everything up to this LSN is in a checkpoint already: these records are given to nobody, and segments that hold
+    /// no other are not read.
+    pub(crate) applied: Lsn,
 }
 
 /// A segment's place in the chain. The file is not kept open: a log may have more segments than a process descriptors.

@@ -1,14 +1,17 @@
-//! Reads the planned log from its beginning to its end and says what the end is. Changes nothing.
+//! Reads a segment of the planned log from its beginning to its end; of the last one it says what that end is. Changes
+//! nothing.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::evidence::{Rest, TailFacts, Verdict, judge, scan_rest, stronger};
-use super::plan::{Given, Link, Plan};
+use super::plan::Link;
 use super::segment_reader::{Found, Position, Segment, SegmentReader};
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
+use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
+use crate::format::segment::SegmentHeader;
 use crate::lsn::Lsn;
 use crate::storage::Access;
 use crate::storage::dir::Dir;
@@ -22,7 +25,7 @@ pub(crate) struct RecordRef<'a> {
     pub(crate) offset: u64,
 }
 
-/// Takes the records of the log, in their order.
+/// Takes the records of a segment, in their order.
 pub(crate) type Visit<'a> = dyn FnMut(RecordRef<'_>) -> Result<()> + 'a;
 
 /// What one segment holds.
@@ -38,8 +41,9 @@ pub struct SegmentSummary {
     pub records: u64,
     /// The file's length in bytes.
     pub bytes: u64,
-    /// Of these, the bytes up to the end of the last record.
-    pub used_bytes: u64,
+    /// Of these, the bytes up to the end of the last record. `None` if opening had no need to read them: then a
+    /// checkpoint holds what they say.
+    pub used_bytes: Option<u64>,
     /// Whether the log goes on behind it.
     pub state: SegmentState,
 }
@@ -62,8 +66,21 @@ impl SegmentSummary {
             last_lsn: end.lsn.previous(),
             records: end.lsn.distance_from(segment.base()),
             bytes: segment.header.file_len,
-            used_bytes: end.offset,
+            used_bytes: Some(end.offset),
             state,
+        }
+    }
+
+    /// What the headers say of a segment that ends with `last`.
+    pub(super) fn unread(header: &SegmentHeader, last: Lsn) -> SegmentSummary {
+        SegmentSummary {
+            file: names::segment(header.base).into(),
+            base_lsn: header.base,
+            last_lsn: last,
+            records: last.next().distance_from(header.base),
+            bytes: header.file_len,
+            used_bytes: None,
+            state: SegmentState::Closed,
         }
     }
 }
@@ -95,29 +112,6 @@ impl LogEnd {
     pub(super) fn first_unproven(&self) -> Lsn {
         self.proven_lsn().next().clamp(self.segment.base(), self.position.lsn)
     }
-}
-
-/// Reads the whole log. `None` for a log without segments.
-pub(super) fn read_log(
-    dir: &Dir,
-    plan: &Plan,
-    given: Given,
-    access: Access,
-    visit: &mut Visit<'_>,
-) -> Result<(Vec<SegmentSummary>, Option<LogEnd>)> {
-    let mut summaries = Vec::with_capacity(plan.links.len());
-    for link in &plan.links {
-        match link.bound {
-            Some(_) => summaries.push(read_bounded(dir, link, visit)?),
-            None => {
-                let segment = Segment::open(dir, link.header.base, access)?;
-                let end = read_last(dir, &segment, given.proven, visit)?;
-                summaries.push(SegmentSummary::new(&segment, end.position, SegmentState::Active));
-                return Ok((summaries, Some(end)));
-            }
-        }
-    }
-    Ok((summaries, None))
 }
 
 /// Reads a segment that has a successor: it must hold exactly what the successor states.

@@ -7,8 +7,8 @@ use super::Wal;
 use super::append::Alone;
 use super::log::Log;
 use super::open::{self, LogReport, has_segments, new_store_id};
+use super::opening::{Opening, Piece};
 use super::plan::Given;
-use super::replay::Visit;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::names;
@@ -35,9 +35,10 @@ impl WalOptions {
         refuse_others(&dir, &files)?;
         let alone = Alone::new(&self);
         if has_segments(&files) {
-            let (mut wal, report) = Wal::recover(dir, self, Given::default(), lock, &mut |_| Ok(()))?;
+            let opening = Opening::for_writing(&dir, Given::default())?;
+            let pieces = opening.read_all(self.recovery_threads)?;
+            let mut wal = Wal::go_on(opening, self, lock, pieces)?;
             wal.alone = Some(alone);
-            wal.report = report;
             return Ok(wal);
         }
         let store_id = new_store_id(&*self.storage);
@@ -76,17 +77,16 @@ impl Wal {
         Ok(Wal { log, alone: None, report: LogReport::default() })
     }
 
-    /// Recovers the log in a locked directory with segments, and gives its records to `visit`.
-    pub(crate) fn recover(
-        dir: Dir,
+    /// Goes on with the log in a locked directory, of which every piece was read.
+    pub(crate) fn go_on(
+        opening: Opening,
         options: WalOptions,
-        given: Given,
         lock: Box<dyn LockGuard>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(Wal, LogReport)> {
-        let (ready, report) = open::recover(&dir, &options, given, visit)?;
-        let log = Arc::new(Log::new(dir, options, ready, lock));
-        Ok((Wal { log, alone: None, report: report.clone() }, report))
+        pieces: Vec<Piece>,
+    ) -> Result<Wal> {
+        let (ready, report) = open::recover(&opening, &options, pieces)?;
+        let log = Arc::new(Log::new(opening.dir, options, ready, lock));
+        Ok(Wal { log, alone: None, report })
     }
 
     /// Lets go of a log that was just made and that nobody will miss: not even a close mark is written.

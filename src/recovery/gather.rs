@@ -1,0 +1,171 @@
+//! What one thread has read of the log and not merged yet: sorted runs to be, one for each keyspace.
+//!
+//! Keyspaces are created by logged operations like any others, and while segments are read beside each other, a
+//! keyspace may be used here before the segment that creates it was read there. So nothing is asked here: tables are
+//! made for whatever id comes, and the [`Ledger`] notes who was created where and used where first, to be judged when
+//! everything was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::error::{CorruptionKind, Error, Result};
+use crate::format::{KeyspaceId, Op, batch_body};
+use crate::lsn::Lsn;
+use crate::memtable::{Memtable, Run};
+use crate::wal::RecordRef;
+
+/// Versions of some stretches of the log, by keyspace.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// Nothing below this LSN is in here.
+    pub(super) from: Lsn,
+    /// Most operations go here.
+    default: Run,
+    others: BTreeMap<KeyspaceId, Run>,
+    /// What all runs take.
+    pub(super) bytes: usize,
+}
+
+impl Gathered {
+    pub(super) fn new(from: Lsn) -> Gathered {
+        Gathered { from, default: Run::new(), others: BTreeMap::new(), bytes: 0 }
+    }
+
+    pub(super) fn runs(self) -> impl Iterator<Item = (KeyspaceId, Run)> {
+        [(KeyspaceId::DEFAULT, self.default)]
+            .into_iter()
+            .chain(self.others)
+            .filter(|(_, run)| !run.is_empty())
+    }
+
+    fn push(&mut self, id: KeyspaceId, lsn: Lsn, key: &[u8], value: Option<&[u8]>) {
+        let run = match id {
+            KeyspaceId::DEFAULT => &mut self.default,
+            id => self.others.entry(id).or_default(),
+        };
+        self.bytes -= run.bytes();
+        run.push(lsn, key, value);
+        self.bytes += run.bytes();
+    }
+
+    /// Takes in the operations of a data record; how many they were.
+    ///
+    /// # Errors
+    /// The body is no batch, or creates a keyspace for the second time.
+    pub(super) fn take(&mut self, record: &RecordRef<'_>, dir: &Path, ledger: &mut Ledger) -> Result<u64> {
+        let lsn = record.header.lsn;
+        let mut count = 0;
+        for op in batch_body::ops(record.payload) {
+            let place = |op| Place { lsn, op, file: record.file.clone(), offset: record.offset };
+            let taken = match op {
+                Ok(Op::Put { keyspace, key, value }) => {
+                    ledger.used(keyspace, || place(count));
+                    self.push(keyspace, lsn, key, Some(value));
+                    true
+                }
+                Ok(Op::Delete { keyspace, key }) => {
+                    ledger.used(keyspace, || place(count));
+                    self.push(keyspace, lsn, key, None);
+                    true
+                }
+                Ok(Op::CreateKeyspace { id, name }) => ledger.created(id, name, place(count)),
+                Err(_) => false,
+            };
+            if !taken {
+                return Err(place(count).error(dir));
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Where an operation stands. In the order of the log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) lsn: Lsn,
+    op: u64,
+    file: Arc<str>,
+    offset: u64,
+}
+
+impl Place {
+    /// The error for a record that passed its checksum and cannot be applied.
+    pub(super) fn error(&self, dir: &Path) -> Error {
+        let path = dir.join(&*self.file);
+        Error::corruption(&path, self.offset, Some(self.lsn), CorruptionKind::BatchBody, None)
+    }
+}
+
+/// Which keyspaces were created, and which used.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// By where it was done. No id and no name twice, which keeps a damaged log from filling the memory.
+    created: BTreeMap<Place, (KeyspaceId, Arc<str>)>,
+    ids: BTreeSet<KeyspaceId>,
+    names: BTreeSet<Arc<str>>,
+    /// Where each was used first, but for the default one.
+    first_used: BTreeMap<KeyspaceId, Place>,
+}
+
+impl Ledger {
+    fn used(&mut self, id: KeyspaceId, place: impl FnOnce() -> Place) {
+        if id != KeyspaceId::DEFAULT {
+            // One thread reads upwards, so the first is the lowest.
+            self.first_used.entry(id).or_insert_with(place);
+        }
+    }
+
+    /// False if the id or the name was created before.
+    fn created(&mut self, id: KeyspaceId, name: &str, place: Place) -> bool {
+        let name: Arc<str> = name.into();
+        let new = self.ids.insert(id) && self.names.insert(name.clone());
+        if new {
+            self.created.insert(place, (id, name));
+        }
+        new
+    }
+
+    /// Takes over what another thread has noted.
+    pub(super) fn merge(&mut self, other: Ledger) {
+        self.created.extend(other.created);
+        for (id, place) in other.first_used {
+            let first = self.first_used.entry(id).or_insert_with(|| place.clone());
+            if place < *first {
+                *first = place;
+            }
+        }
+    }
+
+    /// Enters the keyspaces into a catalog, with the tables that were filled for them.
+    ///
+    /// # Errors
+    /// The lowest place that could not have been reached if the log had been applied from its beginning: a keyspace is
+    /// created whose id or name is taken, or used before it is created.
+    pub(super) fn settle(
+        self,
+        catalog: &Catalog,
+        mut tables: BTreeMap<KeyspaceId, Arc<Memtable>>,
+    ) -> std::result::Result<(), Place> {
+        let known: BTreeSet<KeyspaceId> = catalog.all().iter().map(|space| space.id).collect();
+        let mut created_at: BTreeMap<KeyspaceId, Place> = BTreeMap::new();
+        let mut wrong: Option<Place> = None;
+        for (place, (id, name)) in self.created {
+            let table = tables.remove(&id).unwrap_or_else(|| catalog.new_table());
+            if catalog.create(place.lsn, id, &name, table).is_err() {
+                wrong = Some(place);
+                break;
+            }
+            created_at.insert(id, place);
+        }
+        for (id, place) in self.first_used {
+            let made = known.contains(&id) || created_at.get(&id).is_some_and(|created| *created < place);
+            if !made && wrong.as_ref().is_none_or(|wrong| place < *wrong) {
+                wrong = Some(place);
+            }
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,320 @@
+//! Records becoming keys, by many threads at once.
+//!
+//! ```text
+//!  segments    1 ─────▶ reader ──▶ runs ──▶ sort, merge ─┐
+//!              2 ─────▶ reader ──▶ runs ──▶ sort, merge ─┼─▶ tables      a reader merges what it has read
+//!              3 ─────▶ reader ──▶ runs ─┐               │
+//!              none left: helper  ◀──────┘ sort, merge ──┘               or hands it to one that has nothing to read
+//! ```
+//!
+//! The order does not matter, because the newest LSN wins ([`Memtable::apply`](crate::memtable::Memtable::apply) states
+//! the law). Two things rest on it that are not obvious:
+//!
+//! - **Tombstones.** A deletion that was merged before the put that it deletes must still be there when the put comes.
+//!   Collection removes no tombstone above the visible LSN, so this moves only as far as everything below is merged:
+//!   the *floor*. Without it, a log of puts and deletes would not fit into memory.
+//! - **Keyspaces** may be used before their creation is read: see `gather`.
+//!
+//! Memory is bounded: what was read and is not merged takes no more than [`IN_FLIGHT_BYTES`] and a fifth of what has
+//! been merged so far. The fraction is what makes merging cheap: the larger a run, the more of its keys fall into one
+//! block.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::gather::{Gathered, Ledger, Place};
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::event::{Event, Events};
+use crate::format::KeyspaceId;
+use crate::format::record::RecordKind;
+use crate::lsn::Lsn;
+use crate::memtable::{Memtable, Tracker};
+use crate::wal::{Claims, Failure, Opening, Piece, RecordRef, in_threads};
+
+/// How much all threads together may hold unmerged while the tables are small.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+
+/// And while they are large: this part of them.
+const IN_FLIGHT_PART: usize = 5;
+
+/// A thread that has nothing to read is given runs of at least this part of the full length.
+const SHARED_PART: usize = 4;
+
+/// A segment of so many bytes keeps a further thread busy.
+const BYTES_PER_THREAD: u64 = 16 << 20;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    /// Data records.
+    pub(super) records: u64,
+    pub(super) operations: u64,
+    pub(super) threads: usize,
+    /// Added up over all threads.
+    pub(super) merging: Duration,
+}
+
+/// Reads the first `segments` of a log and applies their records to the tables of a catalog.
+///
+/// # Errors
+/// Of several, the one that stands lowest in the log.
+pub(super) fn replay(
+    opening: &Opening,
+    segments: usize,
+    catalog: &Catalog,
+    threads: usize,
+    events: &Events,
+) -> Result<(Vec<Piece>, Totals)> {
+    let worth = usize::try_from(opening.bytes() / BYTES_PER_THREAD).unwrap_or(usize::MAX);
+    let threads = threads.min(segments.max(worth)).max(1);
+    let replay = Replay {
+        opening,
+        events,
+        tracker: catalog.tracker(),
+        new_table: &|| catalog.new_table(),
+        tables: RwLock::new(catalog.all().iter().map(|space| (space.id, space.table.clone())).collect()),
+        threads,
+        held: AtomicUsize::new(0),
+        idle: AtomicUsize::new(0),
+        merging: AtomicU64::new(0),
+        state: Mutex::new(State {
+            claims: Claims::new(segments),
+            unmerged: Vec::new(),
+            handed: Vec::new(),
+            readers: 0,
+            ledger: Ledger::default(),
+            totals: Totals { threads, ..Totals::default() },
+        }),
+        changed: Condvar::new(),
+    };
+    in_threads(threads, &|| replay.work());
+    let merging = Duration::from_nanos(replay.merging.into_inner());
+    let State { claims, ledger, totals, .. } = replay.state.into_inner();
+    let wrong = ledger.settle(catalog, replay.tables.into_inner()).err();
+    let pieces = first_error(opening, claims.finish(), wrong)?;
+    Ok((pieces, Totals { merging, ..totals }))
+}
+
+/// What a reader from the beginning to the end of the log would have met first.
+///
+/// What is wrong with a keyspace counts only up to the segment that failed: those above may not have been read, and the
+/// creation that is missed may be in the rest of it.
+fn first_error(
+    opening: &Opening,
+    pieces: std::result::Result<Vec<Piece>, Failure>,
+    wrong: Option<Place>,
+) -> Result<Vec<Piece>> {
+    let error_of = |place: Place| Err(place.error(opening.path()));
+    match (pieces, wrong) {
+        (Ok(pieces), None) => Ok(pieces),
+        (Ok(_), Some(place)) => error_of(place),
+        (Err(failure), Some(place))
+            if failure.index + 1 >= opening.segments() || place.lsn < opening.base(failure.index + 1) =>
+        {
+            error_of(place)
+        }
+        (Err(failure), _) => Err(failure.error),
+    }
+}
+
+struct Replay<'a> {
+    opening: &'a Opening,
+    events: &'a Events,
+    tracker: &'a Arc<Tracker>,
+    new_table: &'a (dyn Fn() -> Arc<Memtable> + Sync),
+    /// Made when they are first used. Held for a look-up or an insertion.
+    tables: RwLock<BTreeMap<KeyspaceId, Arc<Memtable>>>,
+    threads: usize,
+    /// About how many bytes of values the tables hold. A hint for the length of runs, hence `Relaxed`.
+    held: AtomicUsize,
+    /// How many threads wait for runs. A hint, hence `Relaxed`; what it leads to is decided under `state`.
+    idle: AtomicUsize,
+    /// Nanoseconds, added up.
+    merging: AtomicU64,
+    /// Held for a few instructions, and never while a table is used or a file is read.
+    state: Mutex<State>,
+    /// Runs were handed over, or a reader has finished.
+    changed: Condvar,
+}
+
+struct State {
+    claims: Claims,
+    /// The `from` of everything that was claimed or gathered and is not merged: below all of them, and below the next
+    /// segment, everything is merged.
+    ///
+    /// ORDER: entered before the segment is claimed by the same lock, or before the one that it continues is removed.
+    /// So there is no moment at which the floor could rise above something that is still to come.
+    unmerged: Vec<Lsn>,
+    /// For whoever is idle.
+    handed: Vec<Gathered>,
+    /// Threads that may still hand something over.
+    readers: usize,
+    ledger: Ledger,
+    totals: Totals,
+}
+
+impl Replay<'_> {
+    /// What each thread does: read while there is something to read, then help.
+    fn work(&self) {
+        self.state.lock().readers += 1;
+        let reading = Reading(self);
+        let mut ledger = Ledger::default();
+        let mut totals = Totals::default();
+        let mut gathered = None;
+        while let Some(index) = self.claim(&mut gathered) {
+            let result = self.read(index, &mut gathered, &mut ledger, &mut totals);
+            self.state.lock().claims.settle(index, result);
+        }
+        let mut state = self.state.lock();
+        state.ledger.merge(ledger);
+        state.totals.records += totals.records;
+        state.totals.operations += totals.operations;
+        drop(state);
+        if let Some(gathered) = gathered {
+            self.merge(gathered);
+        }
+        drop(reading);
+        while let Some(gathered) = self.wait_for_runs() {
+            self.merge(gathered);
+        }
+    }
+
+    /// The next segment to read. What was gathered so far stays, or begins there.
+    fn claim(&self, gathered: &mut Option<Gathered>) -> Option<usize> {
+        let mut state = self.state.lock();
+        let index = state.claims.claim()?;
+        let base = self.opening.base(index);
+        match gathered {
+            Some(gathered) if gathered.bytes > 0 => {}
+            Some(empty) => {
+                state.replace(empty.from, Some(base));
+                empty.from = base;
+            }
+            None => {
+                state.unmerged.push(base);
+                *gathered = Some(Gathered::new(base));
+            }
+        }
+        Some(index)
+    }
+
+    fn read(
+        &self,
+        index: usize,
+        gathered: &mut Option<Gathered>,
+        ledger: &mut Ledger,
+        totals: &mut Totals,
+    ) -> Result<Piece> {
+        let mut records = 0;
+        let piece = self.opening.read(index, &mut |record: RecordRef<'_>| {
+            records += 1;
+            let Some(gathered) = gathered.as_mut().filter(|_| record.header.kind == RecordKind::Data) else {
+                return Ok(());
+            };
+            totals.records += 1;
+            totals.operations += gathered.take(&record, self.opening.path(), ledger)?;
+            if self.is_full(gathered) {
+                self.pass_on(gathered, record.header.lsn.next());
+            }
+            Ok(())
+        })?;
+        if records > 0 {
+            let file = piece.file();
+            self.events.tell(|| Event::Replayed { file, records });
+        }
+        Ok(piece)
+    }
+
+    fn is_full(&self, gathered: &Gathered) -> bool {
+        let most = (IN_FLIGHT_BYTES + self.held.load(Ordering::Relaxed) / IN_FLIGHT_PART) / self.threads;
+        gathered.bytes >= most
+            || gathered.bytes >= most / SHARED_PART && self.idle.load(Ordering::Relaxed) > 0
+    }
+
+    /// Merges what was gathered, or has it merged by a thread that waits for that. The next is gathered from `from`.
+    fn pass_on(&self, gathered: &mut Gathered, from: Lsn) {
+        let full = std::mem::replace(gathered, Gathered::new(from));
+        let mut state = self.state.lock();
+        state.unmerged.push(from);
+        if self.idle.load(Ordering::Relaxed) > state.handed.len() {
+            state.handed.push(full);
+            drop(state);
+            self.changed.notify_all();
+        } else {
+            drop(state);
+            self.merge(full);
+        }
+    }
+
+    fn merge(&self, gathered: Gathered) {
+        let began = Instant::now();
+        let from = gathered.from;
+        for (id, run) in gathered.runs() {
+            let taken = self.table(id).take_in(run);
+            self.held.fetch_add(taken.gained, Ordering::Relaxed);
+            self.held.fetch_sub(taken.lost, Ordering::Relaxed);
+        }
+        let floor = {
+            let mut state = self.state.lock();
+            state.replace(from, None);
+            let next = state.claims.next().map(|index| self.opening.base(index));
+            state.unmerged.iter().copied().chain(next).min()
+        };
+        if let Some(floor) = floor {
+            self.tracker.publish(floor.previous());
+        }
+        let tables: Vec<Arc<Memtable>> = self.tables.read().values().cloned().collect();
+        tables.iter().for_each(|table| while table.collect_garbage(usize::MAX) {});
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.merging.fetch_add(took, Ordering::Relaxed);
+    }
+
+    fn table(&self, id: KeyspaceId) -> Arc<Memtable> {
+        if let Some(table) = self.tables.read().get(&id) {
+            return table.clone();
+        }
+        self.tables.write().entry(id).or_insert_with(self.new_table).clone()
+    }
+
+    /// Runs that a reader has handed over; `None` when there is no reader left to do so.
+    fn wait_for_runs(&self) -> Option<Gathered> {
+        let mut state = self.state.lock();
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        let handed = loop {
+            if let Some(handed) = state.handed.pop() {
+                break Some(handed);
+            }
+            if state.readers == 0 {
+                break None;
+            }
+            self.changed.wait(&mut state);
+        };
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        handed
+    }
+}
+
+impl State {
+    /// Removes one LSN from what is unmerged, and enters another.
+    fn replace(&mut self, from: Lsn, by: Option<Lsn>) {
+        if let Some(at) = self.unmerged.iter().position(|other| *other == from) {
+            self.unmerged.swap_remove(at);
+        }
+        self.unmerged.extend(by);
+    }
+}
+
+/// A thread that reads. If it panics (a disk of the user's may), the others must not wait for it.
+struct Reading<'a>(&'a Replay<'a>);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().readers -= 1;
+        self.0.changed.notify_all();
+    }
+}

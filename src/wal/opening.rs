@@ -1,0 +1,211 @@
+//! Reading a whole log, in as many threads as the caller has.
+//!
+//! ```text
+//!  headers ──▶ Opening ──┬─ read(0) ─▶ piece ─┐
+//!              (a plan)  ├─ read(1) ─▶ piece ─┼──▶ all of them ──▶ a report, or a log ready to be written (`open`)
+//!                        └─ read(2) ─▶ piece ─┘
+//! ```
+//!
+//! Segments can be read apart because each states where the one before it ends, and with which digest: a segment with
+//! a successor is whole or it is not, whatever the others hold. Only the last one is judged by evidence.
+//!
+//! Of several failures that of the lowest segment is told, as if the segments had been read one by one: [`Claims`]
+//! hands them out in their order, and what was handed out is read to its end.
+//!
+//! Not here: what becomes of the records (`recovery`), and of the files (`open`).
+
+use std::path::Path;
+use std::thread;
+
+use parking_lot::Mutex;
+
+use super::plan::{Given, Plan};
+use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit, read_bounded, read_last};
+use super::segment_reader::Segment;
+use crate::error::Result;
+use crate::lsn::Lsn;
+use crate::storage::Access;
+use crate::storage::dir::Dir;
+
+/// A log whose headers were read and whose records were not.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(super) dir: Dir,
+    /// The files of the directory.
+    pub(super) names: Vec<String>,
+    pub(super) plan: Plan,
+    given: Given,
+    /// How the last segment is opened.
+    access: Access,
+}
+
+/// What reading one segment gave.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(super) summary: SegmentSummary,
+    /// The last segment's.
+    pub(super) end: Option<LogEnd>,
+}
+
+impl Piece {
+    /// The file's name.
+    pub(crate) fn file(&self) -> &str {
+        &self.summary.file
+    }
+}
+
+impl Opening {
+    /// To be read only: the files are not changed. A writer may be at work.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the files' names and headers.
+    pub(crate) fn for_reading(dir: &Dir, given: Given) -> Result<Opening> {
+        Opening::new(dir, given, Access::Read)
+    }
+
+    /// To be written, once it is read: see `Wal::go_on`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the files' names and headers.
+    pub(crate) fn for_writing(dir: &Dir, given: Given) -> Result<Opening> {
+        Opening::new(dir, given, Access::ReadWrite)
+    }
+
+    fn new(dir: &Dir, given: Given, access: Access) -> Result<Opening> {
+        let names = dir.list()?;
+        let plan = Plan::read(dir, &names, given)?;
+        Ok(Opening { dir: dir.clone(), names, plan, given, access })
+    }
+
+    /// The log's directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// How many segments there are.
+    pub(crate) fn segments(&self) -> usize {
+        self.plan.links.len()
+    }
+
+    /// The length of their files together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.plan.links.iter().map(|link| link.header.file_len).sum()
+    }
+
+    /// The LSN of the first record of a segment.
+    pub(crate) fn base(&self, index: usize) -> Lsn {
+        self.plan.links[index].header.base
+    }
+
+    /// Reads a segment and gives its records to `visit`, in their order, but for those that are applied already.
+    ///
+    /// # Errors
+    /// What is wrong with the segment; what `visit` says.
+    pub(crate) fn read(&self, index: usize, visit: &mut Visit<'_>) -> Result<Piece> {
+        let link = &self.plan.links[index];
+        let applied = self.given.applied;
+        let visit: &mut Visit<'_> =
+            &mut |record| if record.header.lsn > applied { visit(record) } else { Ok(()) };
+        let Some((last, _)) = link.bound else {
+            let segment = Segment::open(&self.dir, link.header.base, self.access)?;
+            let end = read_last(&self.dir, &segment, self.given.proven, visit)?;
+            let summary = SegmentSummary::new(&segment, end.position, SegmentState::Active);
+            return Ok(Piece { summary, end: Some(end) });
+        };
+        // The one before the last is read in any case: it may need its seal, behind its last record.
+        let before_last = index + 2 == self.segments();
+        let summary = if last <= applied && !before_last {
+            SegmentSummary::unread(&link.header, last)
+        } else {
+            read_bounded(&self.dir, link, visit)?
+        };
+        Ok(Piece { summary, end: None })
+    }
+
+    /// Reads and checks all segments, by up to so many threads.
+    ///
+    /// # Errors
+    /// That of the lowest segment.
+    pub(crate) fn read_all(&self, threads: usize) -> Result<Vec<Piece>> {
+        let claims = Mutex::new(Claims::new(self.segments()));
+        let read = || {
+            loop {
+                // Its own statement: the lock must not be held while reading.
+                let claimed = claims.lock().claim();
+                let Some(index) = claimed else { break };
+                let result = self.read(index, &mut |_| Ok(()));
+                claims.lock().settle(index, result);
+            }
+        };
+        in_threads(threads.min(self.segments()), &read);
+        claims.into_inner().finish().map_err(|failure| failure.error)
+    }
+}
+
+/// Runs `work` in so many threads at once, the caller's among them; in fewer if the system gives no more.
+pub(crate) fn in_threads(threads: usize, work: &(impl Fn() + Sync)) {
+    thread::scope(|scope| {
+        for number in 1..threads {
+            let builder = thread::Builder::new().name(format!("forelog-recovery-{number}"));
+            if builder.spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+}
+
+/// Which segments are being read, and what came of it.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    next: usize,
+    pieces: Vec<Option<Piece>>,
+    failure: Option<Failure>,
+}
+
+/// The lowest segment that could not be read.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) index: usize,
+    pub(crate) error: crate::Error,
+}
+
+impl Claims {
+    /// So many segments are to be read, from the first on.
+    pub(crate) fn new(segments: usize) -> Claims {
+        Claims { next: 0, pieces: (0..segments).map(|_| None).collect(), failure: None }
+    }
+
+    /// The next segment for the caller to read. `None` if all are taken or one has failed.
+    pub(crate) fn claim(&mut self) -> Option<usize> {
+        // INVARIANT: ascending, so that every segment below a failed one is being read, or was.
+        let index = self.next().filter(|_| self.failure.is_none())?;
+        self.next += 1;
+        Some(index)
+    }
+
+    /// The lowest segment that nobody has taken.
+    pub(crate) fn next(&self) -> Option<usize> {
+        (self.next < self.pieces.len()).then_some(self.next)
+    }
+
+    /// What came of a segment that was claimed.
+    pub(crate) fn settle(&mut self, index: usize, result: Result<Piece>) {
+        match result {
+            Ok(piece) => self.pieces[index] = Some(piece),
+            Err(error) => {
+                if self.failure.as_ref().is_none_or(|failure| index < failure.index) {
+                    self.failure = Some(Failure { index, error });
+                }
+            }
+        }
+    }
+
+    /// The pieces of all segments, when nobody reads any more.
+    pub(crate) fn finish(self) -> std::result::Result<Vec<Piece>, Failure> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None => Ok(self.pieces.into_iter().flatten().collect()),
+        }
+    }
+}
