@@ -77,6 +77,9 @@ impl Unpublished {
 impl Store {
     pub(super) fn write(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> Result<Lsn> {
         let wal = self.wal()?;
+        let _waking = wal.waking(&self.keeper);
+        // A poisoned store answers at once, whoever may be stuck in a call that never returns.
+        wal.check_poison()?;
         if !batch.is_for(self.store_id) {
             let name = "that a handle of another store names".to_owned();
             return Err(Error::UnknownKeyspace { name });
@@ -151,7 +154,7 @@ impl Store {
             self.publish(wal);
             let held_back_by = self.pending.lock().pending.first_sync_up_to(lsn);
             if let Some(sync) = held_back_by {
-                wal.wait_durable(sync)?;
+                wal.wait_durable_for(sync, 1)?;
             } else if !yield_before_sleep(|| self.tracker.visible() >= lsn) {
                 let mut unpublished = self.pending.lock();
                 // From here on nothing is applied or published unseen: that takes the lock, and looks who sleeps.
@@ -258,12 +261,11 @@ impl Work for Writing<'_> {
     /// Steps 3 to 5: returns when the records are as durable as was asked for, and visible.
     fn finish(&self, group: &Members<Write>) {
         let Writing { store, wal } = self;
-        wal.wake_sleepers_if_owed();
         let logged = || group.iter().filter_map(|write| Some((write.outcome.lsn()?, write)));
         let Some((last, _)) = logged().last() else { return };
         self.apply(group.leader());
         let within = shortest_interval(group.iter().map(|write| write.durability));
-        store.keeper.wrote(within, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(store) });
+        let kept = store.keeper.wrote(within, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(store) });
         if let Some(upkeep) = &store.upkeep {
             upkeep.wrote();
         }
@@ -274,6 +276,8 @@ impl Work for Writing<'_> {
         let synced = match syncs().last() {
             // The rest of the group stands in line with these: visibility keeps the log's order.
             Some((lsn, _)) => wal.wait_durable_for(lsn, syncs().count()),
+            // Without a thread that keeps the interval, this one does at once what is due later.
+            None if within.is_some() && !kept => wal.wait_durable_for(last, 1),
             None => Ok(()),
         };
         let ended = synced.and_then(|()| store.wait_published(wal, last));
@@ -295,7 +299,12 @@ impl Work for Writing<'_> {
     fn result(&self, write: &Write) -> Result<Lsn> {
         let lsn = match write.outcome.result() {
             Some(result) => result?,
-            None => return Err(self.wal.check_poison().err().unwrap_or(Error::Closed)),
+            // Nobody waits for a leader once the log is poisoned: what is visible by now is so for good.
+            None => {
+                let error = self.wal.check_poison().err().unwrap_or(Error::Closed);
+                let visible = self.store.visible_for_good();
+                write.outcome.lsn().filter(|lsn| *lsn <= visible).ok_or(error)?
+            }
         };
         self.store.collect_garbage_of(&write.batch);
         Ok(lsn)

@@ -31,7 +31,7 @@ impl Keyspace {
     }
 
     pub(super) fn is_in(&self, store: &Arc<Store>) -> bool {
-        Arc::ptr_eq(&self.db.store, store)
+        Arc::ptr_eq(self.db.store(), store)
     }
 
     /// Its name.
@@ -69,7 +69,7 @@ impl Keyspace {
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed).
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.db.store.check_open()?;
+        self.db.store().check_open()?;
         Ok(self.space.table.get(key.as_ref()))
     }
 
@@ -98,12 +98,12 @@ impl Keyspace {
 
     /// A read view that stays as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.db.store, &self.space)
+        Snapshot::new(self.db.store(), &self.space)
     }
 }
 
 impl From<&Keyspace> for KeyspaceRef {
     fn from(keyspace: &Keyspace) -> KeyspaceRef {
-        KeyspaceRef::of_store(keyspace.id(), keyspace.db.store.store_id)
+        KeyspaceRef::of_store(keyspace.id(), keyspace.db.store().store_id)
     }
 }

@@ -40,8 +40,9 @@ use self::store::Store;
 
 /// A durable, ordered, in-memory key-value store.
 ///
-/// A handle is cheap to clone and may be used by many threads. When the last one is dropped, the store is closed as
-/// well as that can be; [`Db::close`] also says whether it worked.
+/// A handle is cheap to clone and may be used by many threads. When the last one is dropped, keyspaces included, the
+/// store is closed as well as that can be; [`Db::close`] also says whether it worked. Snapshots and ranges do not keep
+/// it open: they read on from memory.
 ///
 /// What is promised, whatever happens: a write that was acknowledged under [`Durability::Sync`](crate::Durability)
 /// survives a power cut, together with everything before it; a batch is seen whole or not at all; after a crash the
@@ -64,7 +65,21 @@ use self::store::Store;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Db {
-    store: Arc<Store>,
+    handle: Arc<Handle>,
+}
+
+/// What all clones of a [`Db`] share. The last one closes the store.
+///
+/// Not the last of whoever holds the store: snapshots read on after it is closed, and the background threads must not
+/// keep it open.
+#[derive(Debug)]
+struct Handle(Arc<Store>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Whoever wants to know whether this worked calls `close`.
+        let _ = self.0.close();
+    }
 }
 
 impl Options {
@@ -82,7 +97,7 @@ impl Options {
         } else {
             recovery::open(&dir, &self)?
         };
-        Ok(Db { store: Arc::new(Store::new(dir, self, recovered)) })
+        Ok(Db { handle: Arc::new(Handle(Arc::new(Store::new(dir, self, recovered)))) })
     }
 }
 
@@ -93,6 +108,10 @@ impl Db {
     /// As [`Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Db> {
         Options::new().open(path)
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.handle.0
     }
 
     /// Sets a key of the default keyspace. Returns the LSN of the write.
@@ -123,7 +142,7 @@ impl Db {
     /// # Errors
     /// As [`Db::put`], and [`Error::UnknownKeyspace`].
     pub fn write(&self, batch: WriteBatch) -> Result<Lsn> {
-        self.store.write(batch, self.store.options().durability)
+        self.store().write(batch, self.store().options().durability)
     }
 
     /// Writes a batch with a durability of its own. An empty batch waits for nothing.
@@ -143,9 +162,9 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_with(&self, batch: WriteBatch, options: &WriteOptions) -> Result<Lsn> {
-        let durability = options.durability.unwrap_or(self.store.options().durability);
+        let durability = options.durability.unwrap_or(self.store().options().durability);
         check_durability(durability)?;
-        self.store.write(batch, durability)
+        self.store().write(batch, durability)
     }
 
     /// The value of a key of the default keyspace.
@@ -153,8 +172,8 @@ impl Db {
     /// # Errors
     /// [`Error::Closed`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.store.check_open()?;
-        Ok(self.store.catalog.default_space().table.get(key.as_ref()))
+        self.store().check_open()?;
+        Ok(self.store().catalog.default_space().table.get(key.as_ref()))
     }
 
     /// True if the default keyspace has the key.
@@ -186,7 +205,7 @@ impl Db {
     ///
     /// It costs nothing but the memory of what is overwritten while it lives.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.store, self.store.catalog.default_space())
+        Snapshot::new(self.store(), self.store().catalog.default_space())
     }
 
     /// The keyspace of this name; creates it, durably, where there is none.
@@ -210,20 +229,20 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        let space = self.store.keyspace(name)?;
+        let space = self.store().keyspace(name)?;
         Ok(Keyspace::new(self.clone(), space))
     }
 
     /// The keyspace of this name, if there is one.
     pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
-        let space = self.store.catalog.find(name)?;
+        let space = self.store().catalog.find(name)?;
         (space.created <= self.visible_lsn()).then(|| Keyspace::new(self.clone(), space))
     }
 
     /// The names of all keyspaces, in the order of their creation; the default one comes first.
     pub fn keyspaces(&self) -> Vec<String> {
         let visible = self.visible_lsn();
-        let spaces = self.store.catalog.all().into_iter();
+        let spaces = self.store().catalog.all().into_iter();
         spaces.filter(|space| space.created <= visible).map(|space| space.name.to_string()).collect()
     }
 
@@ -232,7 +251,7 @@ impl Db {
     /// # Errors
     /// [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn sync(&self) -> Result<Lsn> {
-        self.store.sync()
+        self.store().sync()
     }
 
     /// Returns once everything up to `lsn` is durable, and sees to the sync.
@@ -240,7 +259,7 @@ impl Db {
     /// # Errors
     /// As [`Db::sync`]; [`Error::InvalidOption`] for an LSN that was not given out yet.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
-        self.store.wait_durable(lsn)
+        self.store().wait_durable(lsn)
     }
 
     /// A future that resolves once everything up to `lsn` is durable. It needs no runtime and blocks no thread: the
@@ -250,7 +269,7 @@ impl Db {
     /// # Errors
     /// As [`Db::wait_durable`]. The future: [`Error::Poisoned`].
     pub fn durable(&self, lsn: Lsn) -> Result<Durable> {
-        self.store.durable_future(lsn)
+        self.store().durable_future(lsn)
     }
 
     /// Makes the file of the log's next segment ahead of time, as the background thread does when the current one is
@@ -260,7 +279,7 @@ impl Db {
     /// [`Error::Io`]: the store goes on, and tries again when the file is needed; [`Error::Poisoned`],
     /// [`Error::ReadOnly`], [`Error::Closed`].
     pub fn prepare_spare(&self) -> Result<()> {
-        self.store.prepare_spare()
+        self.store().prepare_spare()
     }
 
     /// Writes and syncs a sync mark, as the background thread does when the store falls idle: from here on it is
@@ -269,7 +288,7 @@ impl Db {
     /// # Errors
     /// As [`Db::sync`].
     pub fn mark(&self) -> Result<()> {
-        self.store.mark()
+        self.store().mark()
     }
 
     /// Takes a checkpoint: the state as it is now, on disk, so that opening need not replay what came before, and the
@@ -299,7 +318,7 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checkpoint(&self) -> Result<Lsn> {
-        self.store.upkeep()?.checkpoint(upkeep::available_threads())
+        self.store().upkeep()?.checkpoint(upkeep::available_threads())
     }
 
     /// Removes the segments and checkpoints that recovery needs no more and that no policy keeps, as each checkpoint does
@@ -308,43 +327,43 @@ impl Db {
     /// # Errors
     /// [`Error::Io`]; [`Error::Poisoned`], [`Error::ReadOnly`], [`Error::Closed`].
     pub fn prune(&self, dry_run: bool) -> Result<PruneReport> {
-        self.store.upkeep()?.prune(dry_run)
+        self.store().upkeep()?.prune(dry_run)
     }
 
     /// Everything up to this LSN survives a power cut.
     pub fn durable_lsn(&self) -> Lsn {
-        self.store.durable()
+        self.store().durable()
     }
 
     /// Everything up to this LSN can be read.
     pub fn visible_lsn(&self) -> Lsn {
-        self.store.tracker.visible()
+        self.store().tracker.visible()
     }
 
     /// True if this opening made the store.
     pub fn created(&self) -> bool {
-        self.store.report.created
+        self.store().report.created
     }
 
     /// What opening the store found and did.
     pub fn recovery_report(&self) -> &RecoveryReport {
-        &self.store.report
+        &self.store().report
     }
 
     /// Figures about the store as it is now. Visits every block of the memtables: about a millisecond for a million
-    /// keys.
+    /// keys. Waits while the log goes on in a new segment, which takes some syncs.
     pub fn stats(&self) -> Stats {
-        Stats::of(&self.store)
+        Stats::of(self.store())
     }
 
     /// The store's directory.
     pub fn path(&self) -> PathBuf {
-        self.store.dir.path().to_path_buf()
+        self.store().dir.path().to_path_buf()
     }
 
     /// The id that every file of the store carries.
     pub fn store_id(&self) -> StoreId {
-        self.store.store_id
+        self.store().store_id
     }
 
     /// Syncs, writes a close mark and gives the directory free, for all handles. Later calls are [`Error::Closed`];
@@ -353,7 +372,7 @@ impl Db {
     /// # Errors
     /// [`Error::Poisoned`]: then nothing is written, and the next opening finds what survived.
     pub fn close(&self) -> Result<()> {
-        self.store.close()
+        self.store().close()
     }
 }
 

@@ -36,11 +36,11 @@ pub(super) struct Store {
     /// The directory's lock when opened for reading only; otherwise the log has it.
     lock: Mutex<Option<Box<dyn LockGuard>>>,
     /// Where writers become groups. Whoever has the turn judges and logs.
-    pub(super) queue: Queue<Write>,
+    pub(super) queue: Arc<Queue<Write>>,
     pub(super) pending: Mutex<Unpublished>,
     /// Told when something was applied or published, if somebody sleeps.
     pub(super) moved: Condvar,
-    pub(super) keeper: Keeper,
+    pub(super) keeper: Arc<Keeper>,
     closed: AtomicBool,
 }
 
@@ -50,8 +50,14 @@ impl Store {
         let applied = tracker.visible();
         let (catalog, wal) = (Arc::new(catalog), wal.map(Arc::new));
         let store_id = manifest.store_id;
+        let keeper = Arc::new(Keeper::new(options.idle_mark));
+        let queue = Arc::new(Queue::new(options.queue_bytes));
+        if let Some(wal) = &wal {
+            wal.tell_of_poison(queue.clone());
+        }
         let upkeep = wal.clone().map(|wal| {
-            Upkeep::new(dir.clone(), options.clone(), tracker.clone(), catalog.clone(), wal, manifest)
+            let shared = (tracker.clone(), catalog.clone(), wal, keeper.clone());
+            Upkeep::new(dir.clone(), options.clone(), shared, manifest)
         });
         Store {
             dir,
@@ -62,10 +68,10 @@ impl Store {
             wal,
             upkeep,
             lock: Mutex::new(lock),
-            queue: Queue::new(options.queue_bytes),
+            queue,
             pending: Mutex::new(Unpublished::new(applied)),
             moved: Condvar::default(),
-            keeper: Keeper::new(options.idle_mark),
+            keeper,
             closed: AtomicBool::new(false),
             options,
         }
@@ -98,6 +104,8 @@ impl Store {
             return Ok(space);
         }
         let wal = self.wal()?;
+        let _waking = wal.waking(&self.keeper);
+        wal.check_poison()?;
         if name.is_empty() {
             let reason = "a keyspace needs a name".to_owned();
             return Err(Error::InvalidOption { option: "keyspace", reason });
@@ -111,7 +119,6 @@ impl Store {
             Some(space) => Ok(space),
             None => self.create_keyspace(wal, name),
         });
-        wal.wake_sleepers_if_owed();
         let space = space?;
         wal.wait_durable(space.created)?;
         self.publish(wal);
@@ -155,6 +162,7 @@ impl Store {
 
     pub(super) fn sync(&self) -> Result<Lsn> {
         let wal = self.wal()?;
+        let _waking = wal.waking(&self.keeper);
         let durable = wal.sync()?;
         self.publish(wal);
         Ok(durable)
@@ -162,6 +170,7 @@ impl Store {
 
     pub(super) fn wait_durable(&self, lsn: Lsn) -> Result<()> {
         let wal = self.wal()?;
+        let _waking = wal.waking(&self.keeper);
         wal.wait_durable(lsn)?;
         self.publish(wal);
         Ok(())
@@ -181,6 +190,7 @@ impl Store {
     /// See [`Db::mark`](super::Db::mark). The turn is held for the write alone, not for the syncs around it.
     pub(super) fn mark(&self) -> Result<()> {
         let wal = self.wal()?;
+        let _waking = wal.waking(&self.keeper);
         wal.sync()?;
         let marked = self.queue.alone(|| {
             let panicked = OnPanic(|| wal.poison_after_panic());
@@ -191,7 +201,6 @@ impl Store {
             panicked.all_is_well();
             marked
         });
-        wal.wake_sleepers_if_owed();
         if let Some(lsn) = marked? {
             wal.wait_durable(lsn)?;
         }
@@ -210,6 +219,7 @@ impl Store {
     }
 
     pub(super) fn close(&self) -> Result<()> {
+        let _waking = self.wal.as_ref().map(|wal| wal.waking(&self.keeper));
         self.keeper.stop();
         // ORDER: before the log, with which the right to the directory goes.
         let checkpoint = self.upkeep.as_ref().map_or(Ok(()), |upkeep| upkeep.stop());
@@ -222,7 +232,7 @@ impl Store {
             let Some(wal) = &self.wal else { return Ok(()) };
             // Groups that are logged may still be applied beside this: only the close mark is ours to count.
             let last = wal.last_lsn();
-            wal.close()?;
+            wal.end()?;
             if wal.last_lsn() > last {
                 self.applied(wal, last.next(), wal.last_lsn());
             }
@@ -241,6 +251,12 @@ impl Drop for Store {
 }
 
 impl Kept for Store {
+    fn wake(&self) {
+        if let Some(wal) = &self.wal {
+            wal.wake_sleepers();
+        }
+    }
+
     fn sync(&self) {
         // A failure poisons the log: the next writer hears of it.
         let _ = Store::sync(self);

@@ -30,7 +30,7 @@ use crate::memtable::Tracker;
 use crate::options::Options;
 use crate::retention::{Facts, Plan, PruneReport};
 use crate::storage::dir::Dir;
-use crate::wal::Wal;
+use crate::wal::{Keeper, Wal};
 
 /// How many segments of log may come meanwhile before a checkpoint hurries, in hundredths.
 const GROWTH_PERCENT: u64 = 75;
@@ -45,6 +45,7 @@ pub(super) struct Upkeep {
     tracker: Arc<Tracker>,
     catalog: Arc<Catalog>,
     wal: Arc<Wal>,
+    keeper: Arc<Keeper>,
     /// Held by whoever changes which files are the store.
     work: Mutex<Work>,
     /// As it is on disk.
@@ -75,9 +76,7 @@ impl Upkeep {
     pub(super) fn new(
         dir: Dir,
         options: Options,
-        tracker: Arc<Tracker>,
-        catalog: Arc<Catalog>,
-        wal: Arc<Wal>,
+        (tracker, catalog, wal, keeper): (Arc<Tracker>, Arc<Catalog>, Arc<Wal>, Arc<Keeper>),
         manifest: Manifest,
     ) -> Arc<Upkeep> {
         let behind = wal.bytes_behind(newest(&manifest).map_or(Lsn::ZERO, Checkpoint::lsn));
@@ -88,6 +87,7 @@ impl Upkeep {
             tracker,
             catalog,
             wal,
+            keeper,
             work: Mutex::new(Work { next_generation: manifest.generation + 1, ended: false }),
             manifest: Mutex::new(manifest),
             due_at: AtomicU64::new(due_at),
@@ -134,6 +134,7 @@ impl Upkeep {
 
     /// Takes a checkpoint of what is visible, if that is newer than the last one, and prunes. Returns its LSN.
     pub(super) fn checkpoint(&self, threads: usize) -> Result<Lsn> {
+        let _waking = self.wal.waking(&self.keeper);
         let mut work = self.work.lock();
         let result = self.take(&mut work, threads);
         match &result {
@@ -172,7 +173,7 @@ impl Upkeep {
         self.catalog.all().iter().for_each(|space| while space.table.collect_garbage(64) {});
 
         // ORDER: a checkpoint never holds what the log could lose. What was visible is written; it is durable now.
-        let adopted = self.wal.wait_durable(lsn).and_then(|()| {
+        let adopted = self.wal.wait_durable_for(lsn, 1).and_then(|()| {
             let mut new = Manifest { generation, durable_lsn: self.wal.durable_lsn(), ..old };
             new.checkpoints.push(taken.clone());
             self.write_manifest(new)
@@ -188,6 +189,7 @@ impl Upkeep {
 
     /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
     pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
+        let _waking = self.wal.waking(&self.keeper);
         let mut work = self.work.lock();
         let result = self.prune_locked(&mut work, dry_run);
         if let Err(error) = &result {
@@ -220,7 +222,7 @@ impl Upkeep {
             // ORDER: only now. What the manifest named before this line was needed before it.
             plan.superseded.iter().flat_map(Checkpoint::files).try_for_each(|file| self.dir.remove(&file))?;
         }
-        self.wal.remove_before(plan.first_segment)?;
+        self.wal.drop_before(plan.first_segment)?;
         Ok(plan.report)
     }
 
@@ -286,7 +288,8 @@ impl Upkeep {
             background.stopped = true;
             background.handle.take()
         };
-        if let Some(thread) = thread {
+        // It may be the one that closes: a waker that it calls may do so.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             // It does not panic; if it did, that was told where it happened.
             let _ = thread.join();
         }

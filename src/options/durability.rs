@@ -26,8 +26,8 @@ pub enum Durability {
     /// Acknowledged once it survives a power cut. Writes that arrive together share a sync.
     #[default]
     Sync,
-    /// Acknowledged once it is written; a background thread begins to sync at most this much later. Not 0, which would
-    /// be `Sync`.
+    /// Acknowledged once it is written; a background thread begins to sync at most this much later, or as soon as it is
+    /// done with the one thing that it may be doing then (the next segment's file). Not 0, which would be `Sync`.
     Interval(Duration),
     /// Acknowledged once it is handed to the operating system.
     ///
@@ -63,11 +63,12 @@ impl FromStr for Durability {
             (None, Some(digits)) => (digits, 1000),
             (None, None) => return Err(unknown()),
         };
-        let number: u32 = digits.parse().map_err(|_| unknown())?;
+        let number: u64 = digits.parse().map_err(|_| unknown())?;
         if number == 0 {
             return Err("an interval of 0 is sync; say sync".to_owned());
         }
-        Ok(Durability::Interval(Duration::from_millis(u64::from(number) * to_ms)))
+        let ms = number.checked_mul(to_ms).ok_or_else(unknown)?;
+        Ok(Durability::Interval(Duration::from_millis(ms)))
     }
 }
 

@@ -8,7 +8,9 @@
 //! whose header, length and first records are whole. The rename itself may be lost until the directory is synced, so
 //! nothing may depend on the new segment before [`Builder::name`] returns.
 
-use crate::error::Result;
+use std::io;
+
+use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::format::seal::Seal;
@@ -74,7 +76,14 @@ impl<'a> Builder<'a> {
 
 /// Creates a `spare.tmp` of this length, all zeros.
 pub(super) fn create_empty(dir: &Dir, bytes: u64) -> Result<DirFile> {
-    let file = dir.create(names::SPARE_TMP)?;
+    let file = match dir.create(names::SPARE_TMP) {
+        // The rest of an attempt that panicked: whoever makes one is alone here, so it is nobody's.
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            dir.remove(names::SPARE_TMP)?;
+            dir.create(names::SPARE_TMP)?
+        }
+        created => created?,
+    };
     file.allocate(bytes)?;
     Ok(file)
 }

@@ -9,7 +9,9 @@ use crate::sync::OnPanic;
 impl Log {
     /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
     pub(super) fn close(&self) -> Result<()> {
-        let Some(lock) = self.lock.lock().take() else { return Ok(()) };
+        // Held until all is done: another close returns when this one has.
+        let mut held = self.lock.lock();
+        let Some(lock) = held.take() else { return Ok(()) };
         // ORDER: dropped before the lock. A log that has lost it must not touch the directory.
         let panicked = OnPanic(|| {
             self.tail.lock().closed = true;
@@ -21,7 +23,7 @@ impl Log {
         // ORDER: before the lock goes, and with it the right to touch the directory.
         self.spare.end(&self.dir, result.is_ok());
         drop(lock);
-        self.wake_sleepers();
+        self.owe_wakes();
         result
     }
 

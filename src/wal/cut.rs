@@ -26,6 +26,8 @@ use crate::storage::Access;
 impl Log {
     /// Removes every record above `lsn`.
     pub(super) fn cut_after(&self, lsn: Lsn) -> Result<()> {
+        // So that what is there does not go between the look and the cut.
+        let _removing = self.removing.lock();
         let oldest = self.oldest();
         if lsn.next() < oldest {
             return Err(Error::Compacted { oldest });

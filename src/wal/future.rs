@@ -3,6 +3,7 @@
 //! The future only waits. The sync is done by the log's background thread, or by whoever else syncs; and whoever moves
 //! the durable LSN, or poisons the log, wakes the futures that need wait no longer.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
@@ -67,20 +68,20 @@ pub(super) struct Sleepers {
 #[derive(Debug, Default)]
 struct List {
     next_ticket: u64,
-    waiting: Vec<(u64, Lsn, Waker)>,
+    /// By their tickets.
+    waiting: HashMap<u64, (Lsn, Waker)>,
 }
 
 impl Sleepers {
     fn enter(&self, ticket: &mut Option<u64>, lsn: Lsn, waker: &Waker) {
         let mut waker = waker.clone();
         let mut list = self.list.lock();
-        let known = ticket.and_then(|ticket| list.waiting.iter().position(|(other, ..)| *other == ticket));
-        match known {
-            Some(at) => std::mem::swap(&mut list.waiting[at].2, &mut waker),
+        match ticket.and_then(|ticket| list.waiting.get_mut(&ticket)) {
+            Some((_, known)) => std::mem::swap(known, &mut waker),
             None => {
                 list.next_ticket += 1;
                 let number = list.next_ticket;
-                list.waiting.push((number, lsn, waker));
+                list.waiting.insert(number, (lsn, waker));
                 *ticket = Some(number);
                 return;
             }
@@ -91,19 +92,23 @@ impl Sleepers {
 
     fn leave(&self, ticket: u64) {
         let mut list = self.list.lock();
-        let at = list.waiting.iter().position(|(other, ..)| *other == ticket);
-        let left = at.map(|at| list.waiting.swap_remove(at));
+        let left = list.waiting.remove(&ticket);
         // ORDER: see `list`.
         drop(list);
         drop(left);
     }
 
+    /// True if nobody waits. ORDER: who enters looks again afterwards, so one that comes just now need not be seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.lock().waiting.is_empty()
+    }
+
     /// Wakes those whose wait is over.
     pub(super) fn wake(&self, over: impl Fn(Lsn) -> bool) {
         let mut list = self.list.lock();
-        let ready: Vec<_> = list.waiting.extract_if(.., |(_, lsn, _)| over(*lsn)).collect();
+        let ready: Vec<_> = list.waiting.extract_if(|_, (lsn, _)| over(*lsn)).collect();
         drop(list);
-        for (_, _, waker) in ready {
+        for (_, (_, waker)) in ready {
             // A panic of one executor must not keep the others asleep. Its message has been printed.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }

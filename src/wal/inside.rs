@@ -1,9 +1,12 @@
 //! What a store does with the log inside it, and other users of a log do not: it has its own queue and keeper.
 
+use std::sync::Arc;
+
 use super::Wal;
 use super::future::Durable;
-use super::keeper::Kept;
-use super::log::Log;
+use super::keeper::{Keeper, Kept};
+use super::log::{Log, Waking};
+use super::poison::Alarm;
 use super::segment_reader::Segment;
 use super::tail::Records;
 use crate::error::{Error, Result};
@@ -25,9 +28,29 @@ impl Wal {
         self.log.poison(cause);
     }
 
-    /// Wakes futures that a write could not wake, because it had the turn.
-    pub(crate) fn wake_sleepers_if_owed(&self) {
-        self.log.wake_sleepers_if_owed();
+    /// To be made at the beginning of every call that may write or sync. `keeper` calls the wakers, if it runs.
+    pub(crate) fn waking<'a>(&'a self, keeper: &'a Keeper) -> Waking<'a> {
+        Waking { log: &self.log, keeper: Some(keeper) }
+    }
+
+    /// Wakes the futures whose wait is over.
+    pub(crate) fn wake_sleepers(&self) {
+        self.log.wake_sleepers();
+    }
+
+    /// Who is to hear of the first failed write or sync, while it happens.
+    pub(crate) fn tell_of_poison(&self, alarm: Arc<dyn Alarm>) {
+        self.log.poison.tell(alarm);
+    }
+
+    /// As [`Wal::close`], for a caller that holds locks of its own: wakes nobody.
+    pub(crate) fn end(&self) -> Result<()> {
+        self.log.close()
+    }
+
+    /// As [`Wal::remove_before`], for a caller that holds locks of its own: wakes nobody.
+    pub(crate) fn drop_before(&self, lsn: Lsn) -> Result<usize> {
+        self.log.remove_before(lsn)
     }
 
     /// Poisons the log because a thread has panicked in the middle of a write.
@@ -99,6 +122,10 @@ impl Wal {
 }
 
 impl Kept for Log {
+    fn wake(&self) {
+        self.wake_sleepers();
+    }
+
     fn sync(&self) {
         // A failure poisons the log: the next writer hears of it.
         let _ = self.sync_to(self.written(), 1);

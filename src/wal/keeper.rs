@@ -20,6 +20,8 @@ pub(crate) trait Kept: Send + Sync + 'static {
     fn mark(&self);
     /// Makes the file of the next segment.
     fn prepare(&self);
+    /// Wakes the futures whose wait is over, if there are any: also after each of the others.
+    fn wake(&self);
     /// One of these has panicked: a listener's doing, or a bug of our own.
     fn panicked(&self);
 }
@@ -47,6 +49,8 @@ struct State {
     stop: bool,
     /// The next segment's file is wanted.
     prepare: bool,
+    /// Futures may wait no longer.
+    wake: bool,
     /// When a sync is due, if one is.
     sync_by: Option<Instant>,
 }
@@ -64,19 +68,20 @@ impl Keeper {
     }
 
     /// Takes note of a write, which must be synced within `within` if that is given, and of whether the next segment's
-    /// file is wanted. `kept` is asked for only when the thread must be started, which does not keep it alive.
+    /// file is wanted. `kept` is asked for only when the thread must be started, which does not keep it alive. False if
+    /// there is no thread to be had, and so nobody who keeps the interval.
     pub(crate) fn wrote<K: Kept>(
         &self,
         within: Option<Duration>,
         prepare: bool,
         kept: impl FnOnce() -> Weak<K>,
-    ) {
+    ) -> bool {
         self.shared.writes.fetch_add(1, Ordering::Relaxed);
         let idle = self.shared.idle_mark.is_some();
         // ORDER: Relaxed. A stale `true` is put right by the thread, which looks for new writes once more after it
         // has stored `false`.
         if within.is_none() && !prepare && (!idle || self.shared.watching.load(Ordering::Relaxed)) {
-            return;
+            return true;
         }
         let mut state = self.shared.state.lock();
         if let Some(delay) = within {
@@ -87,9 +92,7 @@ impl Keeper {
         self.shared.watching.store(idle, Ordering::Relaxed);
         self.shared.wake.notify_one();
         drop(state);
-        // Without a thread an interval could not be kept; the write's caller is not the one to hear of it, and closing
-        // syncs in any case.
-        self.start(kept);
+        self.start(kept)
     }
 
     /// Asks for a sync at once, without waiting for it. False if there is no thread to do it.
@@ -99,6 +102,16 @@ impl Keeper {
         self.shared.wake.notify_one();
         drop(state);
         self.start(kept)
+    }
+
+    /// Has futures woken that may wait no longer. False if the thread does not run (any more): then it is for the caller.
+    pub(crate) fn wake_soon(&self) -> bool {
+        if self.thread.lock().is_none() {
+            return false;
+        }
+        self.shared.state.lock().wake = true;
+        self.shared.wake.notify_one();
+        true
     }
 
     /// Starts the thread if it does not run; false if that cannot be done.
@@ -132,6 +145,12 @@ impl Shared {
         let mut state = self.state.lock();
         let (mut seen, mut seen_at) = (0, Instant::now());
         while !state.stop {
+            if std::mem::take(&mut state.wake) {
+                if !self.unlocked(&mut state, kept, Kept::wake) {
+                    return;
+                }
+                continue;
+            }
             let now = Instant::now();
             if state.sync_by.is_some_and(|due| due <= now) {
                 state.sync_by = None;
@@ -184,6 +203,7 @@ impl Shared {
                 if panic::catch_unwind(AssertUnwindSafe(|| work(&kept))).is_err() {
                     kept.panicked();
                 }
+                kept.wake();
                 true
             }
             None => false,

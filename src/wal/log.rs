@@ -18,6 +18,7 @@ use parking_lot::RwLock;
 
 use super::future::Sleepers;
 use super::gate::Gate;
+use super::keeper::Keeper;
 use super::open::Ready;
 use super::pins::{Pin, Pins};
 use super::poison::Poison;
@@ -49,7 +50,7 @@ pub(super) struct Log {
     pub(super) spare: Spare,
     /// Futures that wait for an LSN to be durable.
     pub(super) sleepers: Sleepers,
-    /// Some of them may wait no longer. ORDER: Relaxed; whoever sets it comes by to look.
+    /// Some of them may wait no longer. ORDER: Relaxed; whoever sets it comes by to look: [`Waking`].
     owes_wakes: AtomicBool,
     /// The last LSN whose `write_at` has returned. Written under `tail`.
     written: AtomicU64,
@@ -145,7 +146,7 @@ impl Log {
         let result = self.guard(|| self.write_group(&mut tail, records));
         drop(tail);
         if result.is_err() || self.durable() > durable {
-            self.owes_wakes.store(true, Ordering::Relaxed);
+            self.owe_wakes();
         }
         result
     }
@@ -156,34 +157,31 @@ impl Log {
     /// ORDER: with the locks held under which it happens. Whoever takes one of them next must see the poison: it would
     /// sync again and be told that all is well, or append behind half a record.
     pub(super) fn guard<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        // Then futures are woken under the locks, too: better than never.
         let panicked = OnPanic(|| self.poison_after_panic());
         let result = work();
         panicked.all_is_well();
         let result = self.poison.guard(result, &self.options.events);
         if result.is_err() {
             self.gate.wake();
+            self.owe_wakes();
         }
         result
     }
 
-    /// Wakes the futures whose wait is over. Called without a lock, a turn or a leadership: a waker is the caller's code,
-    /// and may write.
-    pub(super) fn wake_sleepers(&self) {
-        self.sleepers.wake(|lsn| self.is_settled(lsn));
+    /// Futures may wait no longer.
+    pub(super) fn owe_wakes(&self) {
+        self.owes_wakes.store(true, Ordering::Relaxed);
     }
 
-    /// The same, if a write has failed or a rotation has synced: it had the turn and could not do it.
-    pub(super) fn wake_sleepers_if_owed(&self) {
-        if self.owes_wakes.load(Ordering::Relaxed) && self.owes_wakes.swap(false, Ordering::Relaxed) {
-            self.wake_sleepers();
-        }
+    /// Wakes the futures whose wait is over. A waker is the caller's code: it may write, close, or want a lock that
+    /// somebody holds who writes. So this is for the background thread, which holds nothing.
+    pub(super) fn wake_sleepers(&self) {
+        self.sleepers.wake(|lsn| self.is_settled(lsn));
     }
 
     /// Poisons the log: something that it knows nothing of has failed half-way.
     pub(super) fn poison(&self, cause: Error) {
         let _ = self.guard::<()>(|| Err(cause));
-        self.wake_sleepers();
     }
 
     /// The same because a thread has panicked in the middle of a write or a sync, and others wait for it. (A panic of
@@ -263,9 +261,14 @@ impl Log {
             },
         );
         if led {
-            self.wake_sleepers();
+            self.owe_wakes();
         }
-        if self.durable() >= lsn { Ok(()) } else { self.poison.check() }
+        if self.durable() >= lsn {
+            return Ok(());
+        }
+        self.poison.check()?;
+        let reason = format!("{lsn} was cut off the log before it was durable");
+        Err(Error::InvalidOption { option: "lsn", reason })
     }
 
     /// Syncs the gate's file. What is durable then is what was written when the sync *began*.
@@ -286,9 +289,7 @@ impl Log {
     pub(super) fn mark(&self, kind: RecordKind) -> Result<Lsn> {
         // The mark carries the durable LSN, so what it is to prove must be durable before it is written.
         self.sync_to(self.written(), 1)?;
-        let written = self.write(Records::mark(kind));
-        self.wake_sleepers_if_owed();
-        let lsn = written?;
+        let lsn = self.write(Records::mark(kind))?;
         self.sync_to(lsn, 1)?;
         Ok(lsn)
     }
@@ -359,9 +360,27 @@ impl Log {
             self.written.store(last, Ordering::Release);
             self.durable.store(last, Ordering::Release);
         }
-        drop(file);
-        drop(tail);
-        self.wake_sleepers();
+        self.owe_wakes();
         result
+    }
+}
+
+/// For every call from outside that may write or sync: on the way out, also by a panic, sees to it that the futures
+/// whose wait is over are woken.
+///
+/// ORDER: made before any lock, turn or leadership is taken, and so dropped after all of them, because without a
+/// background thread it is this one that calls the wakers.
+pub(crate) struct Waking<'a> {
+    pub(super) log: &'a Log,
+    pub(super) keeper: Option<&'a Keeper>,
+}
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        let owes = &self.log.owes_wakes;
+        let owed = owes.load(Ordering::Relaxed) && owes.swap(false, Ordering::Relaxed);
+        if owed && !self.log.sleepers.is_empty() && !self.keeper.is_some_and(Keeper::wake_soon) {
+            self.log.wake_sleepers();
+        }
     }
 }

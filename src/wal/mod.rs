@@ -138,7 +138,10 @@ impl Wal {
         let Some(alone) = self.alone.as_ref().filter(|_| !payloads.is_empty()) else {
             return Ok(self.last_lsn());
         };
-        // Before it joins others: what is too long must not fail with them, or they with it.
+        let _waking = self.waking_alone();
+        // Before it joins others: what is too long must not fail with them, or they with it. And a poisoned log answers
+        // at once, whoever may be stuck in a call that never returns.
+        self.log.poison.check()?;
         payloads.iter().try_for_each(|payload| self.check_size(payload.len()))?;
         let gather = durability == Durability::Sync;
         alone.queue.pass(Append::new(payloads, durability), gather, &Appending { wal: self, alone })
@@ -149,6 +152,7 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`]; the outcome of what was not durable is then unknown.
     pub fn sync(&self) -> Result<Lsn> {
+        let _waking = self.waking_alone();
         self.log.poison.check()?;
         self.log.sync_to(self.log.written(), 1)?;
         Ok(self.log.durable())
@@ -159,6 +163,7 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`]. An LSN that was not given out yet is [`Error::InvalidOption`]: it would wait for ever.
     pub fn wait_durable(&self, lsn: Lsn) -> Result<()> {
+        let _waking = self.waking_alone();
         self.wait_durable_for(lsn, 1)
     }
 
@@ -192,6 +197,7 @@ impl Wal {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn durable(&self, lsn: Lsn) -> Result<Durable> {
+        let _waking = self.waking_alone();
         let future = self.durable_unasked(lsn)?;
         if let Some(alone) = self.alone.as_ref().filter(|_| !self.log.is_settled(lsn))
             && !alone.keeper.sync_soon(|| Arc::downgrade(&self.log))
@@ -200,6 +206,11 @@ impl Wal {
             self.log.sync_to(lsn, 1)?;
         }
         Ok(future)
+    }
+
+    /// See [`Waking`](log::Waking).
+    fn waking_alone(&self) -> log::Waking<'_> {
+        log::Waking { log: &self.log, keeper: self.alone.as_ref().map(|alone| &alone.keeper) }
     }
 
     fn check_given_out(&self, lsn: Lsn) -> Result<()> {
@@ -228,6 +239,7 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub fn mark(&self) -> Result<Lsn> {
+        let _waking = self.waking_alone();
         if !self.log.wants_mark() {
             return Ok(self.last_lsn());
         }
@@ -305,6 +317,7 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub fn rotate(&self) -> Result<()> {
+        let _waking = self.waking_alone();
         self.log.rotate_by_hand()
     }
 
@@ -314,6 +327,7 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub fn remove_before(&self, lsn: Lsn) -> Result<usize> {
+        let _waking = self.waking_alone();
         self.log.remove_before(lsn)
     }
 
@@ -323,6 +337,7 @@ impl Wal {
     /// # Errors
     /// [`Error::Compacted`] if what lies behind `lsn` was removed at the other end; otherwise as [`Wal::append`].
     pub fn cut_after(&self, lsn: Lsn) -> Result<()> {
+        let _waking = self.waking_alone();
         self.log.cut_after(lsn)
     }
 
@@ -340,6 +355,7 @@ impl Wal {
     /// # Errors
     /// [`Error::Poisoned`]: then nothing is written.
     pub fn close(&self) -> Result<()> {
+        let _waking = self.waking_alone();
         if let Some(alone) = &self.alone {
             alone.keeper.stop();
         }

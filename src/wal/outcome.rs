@@ -26,8 +26,8 @@ impl Outcome {
 
     /// It is as durable as was asked for. Being in the log is not enough: whoever leads may panic on the way.
     pub(crate) fn settled(&self) {
-        // ORDER: Relaxed. Whoever waits is let go by an action that orders this before it.
-        self.settled.store(true, Ordering::Relaxed);
+        // ORDER: Release pairs with the Acquire in `result`: who sees this sees a failure that came before it.
+        self.settled.store(true, Ordering::Release);
     }
 
     pub(crate) fn failed(&self, error: Error) {
@@ -42,11 +42,13 @@ impl Outcome {
         }
     }
 
-    /// How it ended; `None` if it did not, because whoever led has panicked.
+    /// How it ended; `None` if it did not: whoever led has panicked, or, in a poisoned log, is not waited for.
     pub(crate) fn result(&self) -> Option<Result<Lsn>> {
+        // ORDER: first. Whoever is not waited for may be at work right now, and fails something before settling it.
+        let settled = self.settled.load(Ordering::Acquire);
         match self.error.get() {
             Some(error) => Some(Err(error.clone())),
-            None if self.settled.load(Ordering::Relaxed) => self.lsn().map(Ok),
+            None if settled => self.lsn().map(Ok),
             None => None,
         }
     }

@@ -13,15 +13,18 @@
 //!
 //! What became of an item stands in the item.
 //!
-//! LOCKS: `turn`, then `line`. A group's own lock is a leaf.
+//! LOCKS: `turn`, then `line`, then `taken`. A group's own lock is a leaf. `line` and what comes after it are held for a few
+//! instructions, and may be wanted under any lock of the log.
 //!
 //! INVARIANT: a line with followers has a leader, who will take it: `led` is set by whoever comes to lead, and reset in
 //! the same moment in which the line is taken.
 
+use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
 use super::members::Members;
+use super::poison::Alarm;
 use crate::sync::{AtomicBool, Condvar, Mutex, OnPanic, Ordering, yield_before_sleep, yield_now};
 
 /// What is done with what is handed in. Any thread may do it for any other.
@@ -57,6 +60,11 @@ pub(crate) struct Queue<T> {
     line: Mutex<Line<T>>,
     /// Told when a line is taken, if somebody waits for room.
     room: Condvar,
+    /// The groups that were taken and are not done, if anybody follows in them: to be told when the log is poisoned.
+    /// Held for a few instructions.
+    taken: Mutex<Vec<Arc<Group>>>,
+    /// The log is poisoned: nobody waits for a leader any more. ORDER: Release, before those who sleep are told.
+    poisoned: AtomicBool,
     /// How many bytes may stand in line before others wait.
     limit_bytes: usize,
 }
@@ -94,19 +102,29 @@ impl Group {
         }
     }
 
+    /// Wakes all who sleep, to look again.
+    fn wake(&self) {
+        let asleep = self.asleep.lock();
+        if *asleep > 0 {
+            drop(asleep);
+            self.finished.notify_all();
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
 
-    fn wait(&self, mut meanwhile: impl FnMut()) {
+    /// Waits for the leader, or until `over` says that there is nothing to wait for.
+    fn wait(&self, over: impl Fn() -> bool, mut meanwhile: impl FnMut()) {
         let done = yield_before_sleep(|| {
             meanwhile();
-            self.is_done()
+            self.is_done() || over()
         });
         if !done {
             let mut asleep = self.asleep.lock();
             *asleep += 1;
-            while !self.is_done() {
+            while !self.is_done() && !over() {
                 asleep = self.finished.wait(asleep);
             }
             *asleep -= 1;
@@ -117,6 +135,7 @@ impl Group {
 /// Lets the followers go when the leader is done, or panics.
 struct Leading<'a, W: Work> {
     work: &'a W,
+    queue: &'a Queue<W::Item>,
     group: Option<Arc<Group>>,
     done: bool,
 }
@@ -128,8 +147,23 @@ impl<W: Work> Drop for Leading<'_, W> {
             self.work.panicked();
         }
         if let Some(group) = &self.group {
+            self.queue.taken.lock().retain(|taken| !Arc::ptr_eq(taken, group));
             group.finish();
         }
+    }
+}
+
+impl<T: fmt::Debug + Send + Sync> Alarm for Queue<T> {
+    /// Lets the followers go, and those outside: their leader may be stuck in the very call that never returns. What
+    /// they have handed in stays with it.
+    fn poisoned(&self) {
+        self.poisoned.store(true, Ordering::Release);
+        let line = self.line.lock();
+        let mut groups = vec![line.group.clone()];
+        groups.extend(self.taken.lock().iter().cloned());
+        drop(line);
+        self.room.notify_all();
+        groups.iter().for_each(|group| group.wake());
     }
 }
 
@@ -146,6 +180,8 @@ impl<T> Queue<T> {
                 group: Arc::default(),
             }),
             room: Condvar::default(),
+            taken: Mutex::default(),
+            poisoned: AtomicBool::new(false),
             limit_bytes,
         }
     }
@@ -159,6 +195,9 @@ impl<T> Queue<T> {
         let bytes = work.bytes(&item);
         let mut line = self.line.lock();
         while line.led && line.bytes > 0 && line.bytes.saturating_add(bytes) > self.limit_bytes {
+            if self.is_poisoned() {
+                return work.result(&item);
+            }
             line.outside += 1;
             line = self.room.wait(line);
             line.outside -= 1;
@@ -170,7 +209,7 @@ impl<T> Queue<T> {
             let group = line.group.clone();
             drop(line);
             let following = OnPanic(|| work.panicked());
-            group.wait(|| work.meanwhile(&item));
+            group.wait(|| self.is_poisoned(), || work.meanwhile(&item));
             following.all_is_well();
             return work.result(&item);
         }
@@ -182,7 +221,7 @@ impl<T> Queue<T> {
             yield_now();
         }
         let (followers, group) = self.take_line();
-        let mut leading = Leading { work, group, done: false };
+        let mut leading = Leading { work, queue: self, group, done: false };
         let members = Members::new(item, followers);
         work.log(&members);
         drop(turn);
@@ -202,12 +241,18 @@ impl<T> Queue<T> {
         line.bytes = 0;
         let followers = mem::take(&mut line.followers);
         let group = mem::take(&mut line.group);
+        // ORDER: with the line held, so that whoever looks there and then here finds every group that has followers.
+        self.taken.lock().push(group.clone());
         let outside = line.outside;
         drop(line);
         if outside > 0 {
             self.room.notify_all();
         }
         (followers, Some(group))
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
     }
 
     /// Does something while nobody logs.

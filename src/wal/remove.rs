@@ -30,7 +30,6 @@ impl Log {
             if let Err(error) = gone {
                 // It may still be there: then it is still the first.
                 self.closed.write().insert(0, oldest);
-                self.wake_sleepers();
                 return Err(error);
             }
             removed += 1;

@@ -67,9 +67,7 @@ impl Log {
         if tail.position.lsn == tail.segment.base() {
             return Ok(());
         }
-        let result = self.rotate(&mut tail);
-        drop(tail);
-        self.wake_sleepers();
-        result
+        self.owe_wakes();
+        self.rotate(&mut tail)
     }
 }

@@ -38,11 +38,13 @@ impl WalOptions {
             let opening = Opening::for_writing(&dir, Given::default())?;
             let pieces = opening.read_all(self.recovery_threads)?;
             let mut wal = Wal::go_on(opening, self, lock, pieces)?;
+            wal.tell_of_poison(alone.queue.clone());
             wal.alone = Some(alone);
             return Ok(wal);
         }
         let store_id = new_store_id(&*self.storage);
         let mut wal = Wal::create(dir, self, store_id, lock)?;
+        wal.tell_of_poison(alone.queue.clone());
         wal.alone = Some(alone);
         Ok(wal)
     }

@@ -1,0 +1,274 @@
+//! Bugs of waiting, each told by the test that would find it again: wakers that were called at the wrong moment, threads
+//! that waited for what would never come, and ends that came too early.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
+use forelog::{Db, Durability, Durable, Error, Lsn, Result, WriteBatch, WriteOptions};
+
+use support::hook_disk::{HookDisk, Latch};
+use support::{DIR, log_on, store_on};
+
+struct Call(Box<dyn Fn() + Send + Sync>);
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+/// Polls a future whose waker does this; it must not be ready yet.
+fn when_durable(future: &mut Durable, call: impl Fn() + Send + Sync + 'static) {
+    let waker: Waker = Arc::new(Call(Box::new(call))).into();
+    let polled = Pin::new(future).poll(&mut Context::from_waker(&waker));
+    assert!(matches!(polled, Poll::Pending));
+}
+
+fn put_buffered(db: &Db, key: &str, len: usize) -> Result<Lsn> {
+    let mut batch = WriteBatch::new();
+    batch.put(key, vec![1; len]);
+    db.write_with(batch, &WriteOptions::new().durability(Durability::Buffered))
+}
+
+/// Does something in a thread of its own: a failed test must not hang.
+fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || done.send(work()));
+    is_done.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{what}: waits for ever"))
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A write whose rotation made an LSN durable woke a future before its own group was applied. A waker that wrote, as
+/// wakers may, waited for that group, and so for the thread that it ran in.
+#[test]
+fn a_waker_that_writes() {
+    let db = store_on(&MemoryDisk::new()).open(DIR).unwrap();
+    in_time("puts", move || {
+        for number in 0..5000 {
+            let lsn = put_buffered(&db, &format!("{}", number % 50), 1500).unwrap();
+            let mut future = db.durable(lsn).unwrap();
+            let writer = db.clone();
+            let waker: Waker =
+                Arc::new(Call(Box::new(move || drop(put_buffered(&writer, "waker", 1))))).into();
+            let _ = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
+        }
+    });
+}
+
+/// A waker was called by a leader while its followers still waited for it. One that wanted a mutex which a follower
+/// held waited for ever.
+#[test]
+fn a_waker_that_waits_for_a_follower() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let lsn = put_buffered(&db, "a", 1).unwrap();
+    let (busy, syncs) = (Latch::default(), disk.stall("sync_data"));
+    let mut keeps_busy = db.durable(lsn).unwrap();
+    let here = busy.clone();
+    when_durable(&mut keeps_busy, move || here.wait_here());
+    syncs.open();
+    until("the background thread is busy", || busy.has_arrived());
+
+    let lsn = put_buffered(&db, "b", 2000).unwrap();
+    let mut future = db.durable(lsn).unwrap();
+    let held = Arc::new(Mutex::new(()));
+    let wanted = held.clone();
+    when_durable(&mut future, move || drop(wanted.lock().unwrap()));
+
+    let stalled = disk.stall("write");
+    let put = |db: &Db, key: &'static str, len| {
+        let db = db.clone();
+        move || put_buffered(&db, key, len).unwrap()
+    };
+    let first = thread::spawn(put(&db, "first", 1));
+    until("the first write stalls", || stalled.has_arrived());
+    let leader = thread::spawn(put(&db, "leader, whose record needs a new segment", 3000));
+    thread::sleep(Duration::from_millis(50));
+    let follows = put(&db, "follower", 1);
+    let follower = thread::spawn(move || {
+        let _held = held.lock().unwrap();
+        follows()
+    });
+    thread::sleep(Duration::from_millis(50));
+    stalled.open();
+    in_time("the group", move || [first, leader, follower].map(|thread| thread.join().unwrap()));
+    busy.open();
+}
+
+/// A close called wakers with the queue's turn held: one that closed, too, waited for itself.
+#[test]
+fn a_waker_that_closes() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let stalled = disk.stall("sync_data");
+    let lsn = put_buffered(&db, "a", 1).unwrap();
+    let _asked = db.durable(lsn).unwrap();
+    until("the background thread syncs", || stalled.has_arrived());
+    let lsn = put_buffered(&db, "b", 1).unwrap();
+    let mut future = db.durable(lsn).unwrap();
+    let closer = db.clone();
+    when_durable(&mut future, move || closer.close().unwrap());
+    let closing = thread::spawn(move || db.close());
+    thread::sleep(Duration::from_millis(20));
+    stalled.open();
+    in_time("close", move || closing.join().unwrap()).unwrap();
+}
+
+/// A disk that panicked in a write had wakers called under the log's locks.
+#[test]
+fn a_waker_that_writes_when_the_disk_panics() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let lsn = put_buffered(&db, "a", 1).unwrap();
+    let (stalled, once) = (Latch::default(), AtomicBool::new(false));
+    let here = stalled.clone();
+    disk.set(move |call, _| match call {
+        "sync_data" if !once.swap(true, Ordering::SeqCst) => here.wait_here(),
+        "write" => panic!("the disk panics, as this test wants it"),
+        _ => {}
+    });
+    let mut future = db.durable(lsn).unwrap();
+    until("the background thread syncs", || stalled.has_arrived());
+    let writer = db.clone();
+    when_durable(&mut future, move || assert!(writer.put("waker", "1").is_err()));
+    let putter = db.clone();
+    let panicking = thread::spawn(move || putter.put("b", "1"));
+    in_time("the put that panics", move || panicking.join()).unwrap_err();
+    let other = db.clone();
+    assert!(in_time("another put", move || other.put("c", "1")).is_err());
+    stalled.open();
+}
+
+/// The last handle was dropped while the background thread worked: the store stayed open, with its lock, until that was
+/// done, and what was written was not synced.
+#[test]
+fn the_last_handle_closes_whoever_is_at_work() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).spare_ahead(true).open(DIR).unwrap();
+    let stalled = disk.stall("sync_all");
+    put_buffered(&db, "a", 3000).unwrap();
+    until("a spare is being made", || stalled.has_arrived());
+    put_buffered(&db, "b", 1).unwrap();
+    let snapshot = db.snapshot();
+    let dropping = thread::spawn(move || drop(db));
+    thread::sleep(Duration::from_millis(20));
+    stalled.open();
+    in_time("drop", move || dropping.join().unwrap());
+    // A snapshot reads on, and does not keep the store open.
+    let cut = disk.disk.fork().power_cut(&Outcome::None);
+    assert_eq!(store_on(&cut).open(DIR).unwrap().stats().keys, 2);
+    assert_eq!(store_on(&disk).open(DIR).unwrap().stats().keys, 2);
+    assert_eq!(snapshot.iter().count(), 2);
+}
+
+/// Followers of a leader that was stuck in a sync heard of another's failed write only when the disk answered; so did
+/// whoever came to a poisoned store while a write was stuck.
+#[test]
+fn followers_of_a_stuck_leader_hear_of_a_failure_at_once() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    db.put("before", "1").unwrap();
+    let stalled_write = disk.stall("write");
+    let first = db.clone();
+    let first = thread::spawn(move || put_buffered(&first, "first", 1));
+    until("the first write stalls", || stalled_write.has_arrived());
+    let mut group = Vec::new();
+    for number in 0..4 {
+        let db = db.clone();
+        group.push(thread::spawn(move || db.put(format!("{number}"), "1")));
+        thread::sleep(Duration::from_millis(30));
+    }
+    let stalled_sync = disk.stall("sync_data");
+    stalled_write.open();
+    until("the group's sync stalls", || stalled_sync.has_arrived());
+    first.join().unwrap().unwrap();
+    disk.disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Write));
+    assert!(put_buffered(&db, "fails", 1).is_err());
+    let finished = || group.iter().filter(|thread| thread.is_finished()).count();
+    until("all but the one in the sync are told", || finished() == 3);
+    assert!(matches!(db.put("later", "1"), Err(Error::Poisoned { .. })));
+    stalled_sync.open();
+    for thread in group {
+        assert!(matches!(thread.join().unwrap(), Err(Error::Poisoned { .. })));
+    }
+    assert_eq!(db.iter().count(), 2, "what was told of the failure is never seen");
+}
+
+/// The second of two closes returned while the first was still syncing.
+#[test]
+fn a_close_returns_when_the_log_is_closed() {
+    let disk = HookDisk::new();
+    let wal = Arc::new(log_on(&disk).durability(Durability::Buffered).open(DIR).unwrap());
+    wal.append(b"a").unwrap();
+    let stalled = disk.stall("sync_data");
+    let closers = [0, 1].map(|_| {
+        let wal = wal.clone();
+        thread::spawn(move || wal.close())
+    });
+    until("a close syncs", || stalled.has_arrived());
+    thread::sleep(Duration::from_millis(20));
+    assert!(closers.iter().all(|closer| !closer.is_finished()));
+    stalled.open();
+    in_time("close", move || closers.map(|closer| closer.join().unwrap().unwrap()));
+    assert_eq!(wal.durable_lsn(), wal.last_lsn());
+}
+
+/// A cut looked where the log begins, and then found the segment gone that it wanted: it called that corruption and
+/// poisoned the log.
+#[test]
+fn a_cut_beside_a_removal() {
+    for round in 0..3000_u32 {
+        let log = log_on(&MemoryDisk::new()).durability(Durability::Buffered);
+        let wal = Arc::new(log.open(DIR).unwrap());
+        (0..6).for_each(|number| _ = wal.append(&[number; 3000]).unwrap());
+        let remover = wal.clone();
+        let removing = thread::spawn(move || {
+            (0..round % 50 * 20).for_each(|_| std::hint::spin_loop());
+            remover.remove_before(Lsn::new(5))
+        });
+        let cut = wal.cut_after(Lsn::new(2));
+        let removed = removing.join().unwrap();
+        assert!(!wal.is_poisoned(), "{round}: cut {cut:?}, removed {removed:?}");
+    }
+}
+
+/// The future of an LSN that was cut off said that it survives.
+#[test]
+fn a_future_of_what_was_cut_off_fails() {
+    let wal = log_on(&SimDisk::new(1)).durability(Durability::Buffered).open(DIR).unwrap();
+    (0..3).for_each(|number| _ = wal.append(&[number]).unwrap());
+    let mut future = wal.durable(Lsn::new(3)).unwrap();
+    wal.cut_after(Lsn::new(1)).unwrap();
+    let polled = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Err(Error::InvalidOption { .. }))), "{polled:?}");
+}
+
+/// A disk that panicked while a spare was made left `spare.tmp` behind, and the next rotation poisoned the store.
+#[test]
+fn the_rest_of_a_spare_is_in_nobodys_way() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    disk.set(|call, _| assert!(call != "sync_all", "the disk panics, as this test wants it"));
+    let preparer = db.clone();
+    thread::spawn(move || preparer.prepare_spare()).join().unwrap_err();
+    disk.set(|_, _| {});
+    for number in 0..5 {
+        db.put(format!("{number}"), [1; 3000]).unwrap();
+    }
+}
