@@ -149,11 +149,9 @@ impl Memtable {
             let key = Fence::owned(first.key());
             self.locate_exclusive(&key, guard, |block, mut inner| {
                 let own = rest_below(&mut rest, inner.high.as_ref());
-                let max_lsn = Arc::make_mut(&mut inner.body).take_in(own, &mut merged);
+                let max_lsn = Arc::make_mut(&mut inner.body).merge_into(own, &mut merged);
                 inner.max_lsn = inner.max_lsn.max(max_lsn);
-                if inner.body.len() >= BODY_SLOTS {
-                    self.chop(block, &mut inner, guard);
-                }
+                self.put_back(block, &mut inner, &mut merged, guard);
                 self.note_garbage(block, inner);
             });
             // ORDER: freed after the lock is gone.
@@ -162,18 +160,20 @@ impl Memtable {
         TakenIn { gained: merged.gained, lost: merged.lost }
     }
 
-    /// Chops a locked block that is too long: it keeps the first keys, and new blocks to its right get the rest.
-    fn chop(&self, left: &Block, inner: &mut Inner, guard: &Guard) {
+    /// Gives a locked block what it and a run have become. What is too much for it goes into new blocks to its right.
+    fn put_back(&self, left: &Block, inner: &mut Inner, merged: &mut Merged, guard: &Guard) {
         let body = Arc::make_mut(&mut inner.body);
-        let pieces = body.len().div_ceil(FILL);
-        // From the right, so that each piece's upper neighbour can be found before it is.
+        let len = merged.slots().len();
+        let pieces = if len < BODY_SLOTS { 1 } else { len.div_ceil(FILL) };
+        // ORDER: from the right, so that where a new block ends another begins already.
         for piece in (1..pieces).rev() {
-            let at = body.len() * piece / (piece + 1);
-            let high = inner.high.take();
-            inner.high = Some(self.give_away(body, at, high, inner.max_lsn, guard));
+            let at = len * piece / pieces;
+            let upper = body.give_away(merged, at);
+            let below = merged.slots()[at - 1].key();
+            inner.high = Some(self.link(below, upper, inner.high.take(), inner.max_lsn, guard));
         }
+        body.take_back(merged);
         body.set_bounds(left.low.as_bytes(), inner.high.as_ref().map(Fence::as_bytes));
-        body.shrink();
     }
 }
 
