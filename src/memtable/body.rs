@@ -15,6 +15,7 @@
 use std::mem;
 
 use super::fence::{common_prefix, prefix_of};
+use super::run::TakenIn;
 use super::tracker::Horizon;
 use super::version::Version;
 use crate::Lsn;
@@ -37,10 +38,8 @@ pub(super) struct Merged {
     slots: Vec<Version>,
     /// What lost, to be freed by the caller, outside the lock.
     pub(super) losers: Vec<Version>,
-    /// Bytes of the values that went in.
-    pub(super) gained: usize,
-    /// Bytes of the values that lost against what went in.
-    pub(super) lost: usize,
+    /// What the merges so far have changed.
+    pub(super) taken: TakenIn,
 }
 
 impl Merged {
@@ -186,11 +185,11 @@ impl Body {
                 here => {
                     self.bytes += version.bytes();
                     self.tombstones += usize::from(version.is_tombstone());
-                    merged.gained += version.value_bytes();
+                    merged.taken.count_gain(&version);
                     if let Some(loser) = here {
                         self.bytes -= loser.bytes();
                         self.tombstones -= usize::from(loser.is_tombstone());
-                        merged.lost += loser.value_bytes();
+                        merged.taken.count_loss(&loser);
                         merged.losers.push(loser);
                     }
                     version

@@ -24,6 +24,7 @@ use super::block::{Block, Inner};
 use super::reshape::SMALL;
 use super::tracker::Horizon;
 use super::unrolled::Memtable;
+use super::version::Version;
 use crate::Lsn;
 
 /// The blocks that hold garbage.
@@ -99,6 +100,16 @@ impl Memtable {
         true
     }
 
+    /// Frees all that may go now. How many bytes of tombstones have gone.
+    pub(crate) fn collect_all_garbage(&self) -> usize {
+        let horizon = self.tracker.horizon();
+        let mut freed = 0;
+        while let Some((block, from)) = self.garbage.pop(&horizon) {
+            freed += self.sweep(&block, from, &horizon);
+        }
+        freed
+    }
+
     /// Queues a block whose lock is held, if it holds garbage and is not queued yet. Lets go of the lock.
     pub(super) fn note_garbage(&self, block: &Arc<Block>, mut inner: RwLockWriteGuard<'_, Inner>) {
         if inner.body.has_garbage() && !inner.queued {
@@ -109,14 +120,15 @@ impl Memtable {
         }
     }
 
-    fn sweep(&self, block: &Arc<Block>, from: From, horizon: &Horizon) {
+    /// Sweeps a block; how many bytes of tombstones have gone.
+    fn sweep(&self, block: &Arc<Block>, from: From, horizon: &Horizon) -> usize {
         let mut inner = block.inner.write();
         match from {
             From::Queued => inner.queued = false,
             From::Woken => inner.parked = false,
         }
         if inner.dead || !inner.body.has_garbage() {
-            return;
+            return 0;
         }
         let before = inner.body.len();
         let swept = Arc::make_mut(&mut inner.body).sweep(horizon);
@@ -133,9 +145,11 @@ impl Memtable {
             drop(inner);
         }
         // ORDER: freed after the lock is gone, so that no reader waits for the allocator.
+        let tombstones = swept.iter().filter(|version| version.is_tombstone()).map(Version::bytes).sum();
         drop(swept);
         if after < before && after < SMALL {
             self.merge_around(block);
         }
+        tombstones
     }
 }

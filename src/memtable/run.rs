@@ -58,15 +58,21 @@ pub struct Run {
     unsorted: bool,
     /// What all versions take.
     bytes: usize,
+    /// What the tombstones among them take.
+    tombstone_bytes: usize,
 }
 
 /// What taking in a run changed, so that whoever feeds a table knows how large it has become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakenIn {
-    /// Bytes of the values that are in the table now. Tombstones are not counted: they go when they are collected.
+    /// Bytes of the values that are in the table now.
     pub gained: usize,
     /// Bytes of the values that were in it and have been replaced or deleted.
     pub lost: usize,
+    /// Bytes of the tombstones that came with the run and are in the table now.
+    pub tombstones_gained: usize,
+    /// Bytes of the tombstones that were in it and have been replaced.
+    pub tombstones_lost: usize,
 }
 
 /// What sorting takes beside a version: its place in the run, and its prefix and place once more.
@@ -94,6 +100,9 @@ impl Run {
             }
         }
         self.bytes += version.bytes();
+        if version.is_tombstone() {
+            self.tombstone_bytes += version.bytes();
+        }
         self.versions.push(version);
     }
 
@@ -105,6 +114,11 @@ impl Run {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.versions.is_empty()
+    }
+
+    /// Of [`Run::bytes`], what tombstones take by themselves.
+    pub fn tombstone_bytes(&self) -> usize {
+        self.tombstone_bytes
     }
 
     /// Memory that the run takes while it is sorted, in bytes, without what the allocator adds.
@@ -135,6 +149,18 @@ impl Run {
     }
 }
 
+impl TakenIn {
+    pub(super) fn count_gain(&mut self, version: &Version) {
+        let sum = if version.is_tombstone() { &mut self.tombstones_gained } else { &mut self.gained };
+        *sum += version.bytes();
+    }
+
+    pub(super) fn count_loss(&mut self, version: &Version) {
+        let sum = if version.is_tombstone() { &mut self.tombstones_lost } else { &mut self.lost };
+        *sum += version.bytes();
+    }
+}
+
 impl Memtable {
     /// Takes in all versions of a run; many threads may do so at once. Of the versions of a key the newest LSN wins,
     /// in whatever order they come, as with [`Memtable::apply`] and under its provisos.
@@ -157,7 +183,7 @@ impl Memtable {
             // ORDER: freed after the lock is gone.
             merged.losers.clear();
         }
-        TakenIn { gained: merged.gained, lost: merged.lost }
+        merged.taken
     }
 
     /// Gives a locked block what it and a run have become. What is too much for it goes into new blocks to its right.

@@ -26,11 +26,13 @@ pub(super) struct Gathered {
     others: BTreeMap<KeyspaceId, Run>,
     /// What all runs take.
     pub(super) bytes: usize,
+    /// Of that, what tombstones take.
+    pub(super) tombstone_bytes: usize,
 }
 
 impl Gathered {
     pub(super) fn new(from: Lsn) -> Gathered {
-        Gathered { from, default: Run::new(), others: BTreeMap::new(), bytes: 0 }
+        Gathered { from, default: Run::new(), others: BTreeMap::new(), bytes: 0, tombstone_bytes: 0 }
     }
 
     pub(super) fn runs(self) -> impl Iterator<Item = (KeyspaceId, Run)> {
@@ -46,8 +48,10 @@ impl Gathered {
             id => self.others.entry(id).or_default(),
         };
         self.bytes -= run.bytes();
+        self.tombstone_bytes -= run.tombstone_bytes();
         run.push(lsn, key, value);
         self.bytes += run.bytes();
+        self.tombstone_bytes += run.tombstone_bytes();
     }
 
     /// Takes in the operations of a data record; how many they were.

@@ -15,6 +15,8 @@
 mod gather;
 mod last;
 mod replay;
+#[cfg(test)]
+mod trials;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
