@@ -84,6 +84,11 @@ impl Queue {
         let due = lists.queued.front().is_some_and(|(due, _)| *due <= horizon.visible());
         if due { lists.queued.pop_front().map(|(_, block)| (block, From::Queued)) } else { None }
     }
+
+    /// The next queued block, be it due or not.
+    fn pop_undue(&self) -> Option<Arc<Block>> {
+        self.lists.lock().queued.pop_front().map(|(_, block)| block)
+    }
 }
 
 impl Memtable {
@@ -100,14 +105,27 @@ impl Memtable {
         true
     }
 
-    /// Frees all that may go now. How many bytes of tombstones have gone.
-    pub(crate) fn collect_all_garbage(&self) -> usize {
+    /// Frees what may go, in all blocks that are due. How many bytes of tombstones have gone.
+    pub(crate) fn collect_due(&self) -> usize {
         let horizon = self.tracker.horizon();
         let mut freed = 0;
         while let Some((block, from)) = self.garbage.pop(&horizon) {
             freed += self.sweep(&block, from, &horizon);
         }
         freed
+    }
+
+    /// Frees what may go, in all blocks that hold garbage, due or not. How many bytes of tombstones have gone.
+    ///
+    /// A block is due when all of it is visible, and stands behind those that came before it. Where LSNs come out of
+    /// order, as in recovery, that may be long after most of it has become garbage.
+    pub(crate) fn collect_undue(&self) -> usize {
+        let horizon = self.tracker.horizon();
+        let blocks = self.garbage.lists.lock().queued.len();
+        (0..blocks)
+            .map_while(|_| self.garbage.pop_undue())
+            .map(|block| self.sweep(&block, From::Queued, &horizon))
+            .sum()
     }
 
     /// Queues a block whose lock is held, if it holds garbage and is not queued yet. Lets go of the lock.

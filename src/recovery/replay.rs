@@ -38,12 +38,12 @@ use crate::memtable::{Memtable, Tracker};
 use crate::wal::{Claims, Failure, Opening, Piece, RecordRef, in_threads};
 
 /// How much all threads together may hold unmerged while the tables are small.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 
 /// And while they are large: this part of them.
 const IN_FLIGHT_PART: usize = 5;
 
-/// How much of the above tombstones may take that cannot be collected yet.
+/// Tombstones above the floor may take this part of that.
 const TOMBSTONE_PART: usize = 4;
 
 /// A thread that has nothing to read is given runs of at least this part of the full length.
@@ -258,6 +258,11 @@ impl Replay<'_> {
         self.in_flight_bytes + self.held.load(Ordering::Relaxed) / IN_FLIGHT_PART
     }
 
+    /// How much tombstones may take that are above the floor.
+    fn tombstone_allowance(&self) -> usize {
+        self.allowance() / TOMBSTONE_PART
+    }
+
     fn is_full(&self, gathered: &Gathered) -> bool {
         let most = self.allowance() / self.threads;
         gathered.bytes >= most
@@ -285,7 +290,7 @@ impl Replay<'_> {
     fn let_the_floor_rise(&self, gathered: &Gathered) {
         let is_fine = |state: &State| {
             let tombstones = self.tombstones.load(Ordering::Relaxed) + gathered.tombstone_bytes;
-            tombstones <= self.allowance() / TOMBSTONE_PART
+            tombstones <= self.tombstone_allowance()
                 || state.unmerged.iter().all(|from| *from >= gathered.from)
         };
         while let Some(handed) = self.wait_for_runs(is_fine) {
@@ -317,12 +322,19 @@ impl Replay<'_> {
         if let Some(floor) = floor {
             self.tracker.publish(floor.previous());
         }
-        let tables: Vec<Arc<Memtable>> = self.tables.read().values().cloned().collect();
-        let freed = tables.iter().map(|table| table.collect_all_garbage()).sum();
-        self.tombstones.fetch_sub(freed, Ordering::Relaxed);
+        self.collect(Memtable::collect_due);
+        if self.tombstones.load(Ordering::Relaxed) > self.tombstone_allowance() {
+            self.collect(Memtable::collect_undue);
+        }
         self.wake_all();
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.merging.fetch_add(took, Ordering::Relaxed);
+    }
+
+    fn collect(&self, collect: impl Fn(&Memtable) -> usize) {
+        let tables: Vec<Arc<Memtable>> = self.tables.read().values().cloned().collect();
+        let freed = tables.iter().map(|table| collect(table)).sum();
+        self.tombstones.fetch_sub(freed, Ordering::Relaxed);
     }
 
     /// ORDER: under the lock, so that nobody looks, is overtaken by this, and then waits.
