@@ -221,4 +221,48 @@ mod tests {
             assert_eq!(corruption.file.file_name(), files[lowest].file_name(), "{damaged:?}");
         }
     }
+
+    /// What a checkpoint holds is not read again, but for the segment before the last one, which may lack its seal.
+    #[test]
+    fn what_is_applied_is_skipped() {
+        let (disk, last) = segments(&[body(&[]), body(&[]), body(&[]), body(&[]), body(&[])]);
+        let dir = |disk: &SimDisk| Dir::new(Arc::new(disk.clone()), Path::new("log"));
+        let read = |opening: &Opening, visited: &mut Vec<u64>| -> Vec<crate::wal::Piece> {
+            let mut visit = |record: crate::wal::RecordRef<'_>| {
+                visited.push(record.header.lsn.get());
+                Ok(())
+            };
+            (0..opening.segments()).map(|index| opening.read(index, &mut visit).unwrap()).collect()
+        };
+        let whole = crate::wal::report_on(read(&opening(&disk), &mut Vec::new())).segments;
+        for applied in (0..=last.get()).map(Lsn::new) {
+            let given = Given { applied, ..Given::default() };
+            let mut visited = Vec::new();
+            let planned = Opening::for_reading(&dir(&disk), given).unwrap();
+            let found = crate::wal::report_on(read(&planned, &mut visited)).segments;
+            assert_eq!(visited, (applied.get() + 1..=last.get()).collect::<Vec<_>>());
+            for (index, (found, whole)) in found.iter().zip(&whole).enumerate() {
+                let unread = found.last_lsn <= applied && index + 2 < planned.segments();
+                assert_eq!(found.used_bytes, whole.used_bytes.filter(|_| !unread));
+                assert_eq!((found.base_lsn, found.records), (whole.base_lsn, whole.records));
+            }
+
+            // Its seal was lost when the process died. Opening writes it again: that the last file is gone then shows.
+            let disk = disk.fork();
+            let before = &whole[whole.len() - 2];
+            let path = format!("log/{}", before.file);
+            let mut bytes = disk.read_file(&path).unwrap();
+            bytes[usize::try_from(before.used_bytes.unwrap()).unwrap()..].fill(0);
+            disk.write_file(&path, &bytes);
+            let dir = dir(&disk);
+            let planned = Opening::for_writing(&dir, given).unwrap();
+            let pieces = read(&planned, &mut Vec::new());
+            let lock = dir.lock("LOCK", true).unwrap();
+            let options = WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES);
+            Wal::go_on(planned, options, lock, pieces).unwrap().abandon();
+            disk.remove_file(format!("log/{}", whole[whole.len() - 1].file));
+            let end = opening(&disk).read(whole.len() - 2, &mut |_| Ok(()));
+            assert!(matches!(end, Err(Error::MissingSegment { .. })), "applied up to {applied}: {end:?}");
+        }
+    }
 }
