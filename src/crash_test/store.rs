@@ -107,7 +107,10 @@ impl Subject for StoreSubject {
     fn open(&self, disk: &SimDisk, watch: &Arc<Watch>) -> Result<Db> {
         // Now and then another checksum than before, so that opening replaces the manifest.
         let checksum = Checksum::ALL[disk.files().len() % Checksum::ALL.len()];
-        options(disk).checksum(checksum).listener(watch.clone()).open(DIR)
+        // And with another number of threads. (Not what the machine has: a seed gives the same run everywhere.)
+        let threads = 1 + disk.files().len() % 3;
+        let options = options(disk).checksum(checksum).recovery_threads(threads);
+        options.listener(watch.clone()).open(DIR)
     }
 
     fn look(&self, db: &Db) -> Result<Seen, String> {
@@ -204,6 +207,7 @@ fn options(disk: &SimDisk) -> Options {
         .segment_bytes(SEGMENT_BYTES)
         .idle_mark(None)
         .spare_ahead(false)
+        .recovery_threads(1)
 }
 
 /// Some batches: puts, overwrites and deletes over a few keys in two keyspaces, synced or buffered.

@@ -104,6 +104,7 @@ impl Subject for WalSubject {
             .segment_bytes(SEGMENT_BYTES)
             .idle_mark(None)
             .spare_ahead(false)
+            .recovery_threads(1 + disk.files().len() % 3)
             .listener(watch.clone())
             .open(DIR)
     }

@@ -15,6 +15,7 @@
 use std::mem;
 
 use super::fence::{common_prefix, prefix_of};
+use super::run::TakenIn;
 use super::tracker::Horizon;
 use super::version::Version;
 use crate::Lsn;
@@ -25,19 +26,26 @@ pub(super) const BODY_SLOTS: usize = 128;
 /// How much room for older versions a block keeps when it has none: a hot block gets some again soon.
 const OLDER_ROOM: usize = 4;
 
-/// Room for a merge, used again for the next one; and what the merges so far have done.
+/// What a body and a run have become, on its way back into that body and, what is too much for it, into new ones.
+///
+/// Used again for the next block. A thread keeps it to itself, and a body its own lists: a list that grows or is freed
+/// by another thread than the one that made it makes both wait for each other in the allocator.
 #[derive(Default)]
 pub(super) struct Merged {
-    /// Empty between two merges.
+    /// As in the body.
     prefixes: Vec<u64>,
-    /// Empty between two merges.
+    /// As in the body.
     slots: Vec<Version>,
     /// What lost, to be freed by the caller, outside the lock.
     pub(super) losers: Vec<Version>,
-    /// Bytes of the values that went in.
-    pub(super) gained: usize,
-    /// Bytes of the values that lost against what went in.
-    pub(super) lost: usize,
+    /// What the merges so far have changed.
+    pub(super) taken: TakenIn,
+}
+
+impl Merged {
+    pub(super) fn slots(&self) -> &[Version] {
+        &self.slots
+    }
 }
 
 /// The versions of a block's keys.
@@ -147,15 +155,13 @@ impl Body {
         }
     }
 
-    /// Merges versions, ascending by key and one of each, with what is here; the newest of a key stays. The highest LSN
-    /// among them. The body may get longer than a block: the caller chops it.
+    /// Merges versions, ascending by key and one of each, with what is here, into `merged`; the newest of a key stays. The
+    /// highest LSN among the new ones. Then, [`Body::take_back`].
     ///
     /// Contract: nobody reads the table yet, so no older version is kept.
-    pub(super) fn take_in(&mut self, run: impl Iterator<Item = Version>, merged: &mut Merged) -> Lsn {
+    pub(super) fn merge_into(&mut self, run: impl Iterator<Item = Version>, merged: &mut Merged) -> Lsn {
         self.bytes -= self.older.iter().map(|(_, version)| version.bytes()).sum::<usize>();
         merged.losers.extend(self.older.drain(..).map(|(_, version)| version));
-        merged.prefixes.reserve(BODY_SLOTS);
-        merged.slots.reserve(BODY_SLOTS);
         let mut max_lsn = Lsn::ZERO;
         let (mut prefixes, mut slots) = (&self.prefixes[..], self.slots.drain(..));
         for version in run {
@@ -179,11 +185,11 @@ impl Body {
                 here => {
                     self.bytes += version.bytes();
                     self.tombstones += usize::from(version.is_tombstone());
-                    merged.gained += version.value_bytes();
+                    merged.taken.count_gain(&version);
                     if let Some(loser) = here {
                         self.bytes -= loser.bytes();
                         self.tombstones -= usize::from(loser.is_tombstone());
-                        merged.lost += loser.value_bytes();
+                        merged.taken.count_loss(&loser);
                         merged.losers.push(loser);
                     }
                     version
@@ -195,9 +201,26 @@ impl Body {
         merged.prefixes.extend_from_slice(prefixes);
         merged.slots.extend(slots);
         self.prefixes.clear();
-        mem::swap(&mut self.prefixes, &mut merged.prefixes);
-        mem::swap(&mut self.slots, &mut merged.slots);
         max_lsn
+    }
+
+    /// Takes the last keys of `merged`, from slot `at` on, as a body of its own.
+    pub(super) fn give_away(&mut self, merged: &mut Merged, at: usize) -> Body {
+        let mut upper = Body { skip: self.skip, ..Body::default() };
+        upper.prefixes = split_with_room(&mut merged.prefixes, at);
+        upper.slots = split_with_room(&mut merged.slots, at);
+        upper.count();
+        self.tombstones -= upper.tombstones;
+        self.bytes -= upper.bytes;
+        upper
+    }
+
+    /// Takes back what is left of `merged`, which fits into a block.
+    pub(super) fn take_back(&mut self, merged: &mut Merged) {
+        self.prefixes.reserve(BODY_SLOTS);
+        self.slots.reserve(BODY_SLOTS);
+        self.prefixes.append(&mut merged.prefixes);
+        self.slots.append(&mut merged.slots);
     }
 
     /// Takes out what no reader needs. The caller frees it, outside the lock.
@@ -226,17 +249,10 @@ impl Body {
         for (slot, _) in &mut upper.older {
             *slot -= at;
         }
-        upper.tombstones = upper.slots.iter().filter(|slot| slot.is_tombstone()).count();
-        upper.bytes = upper.slots.iter().chain(upper.older.iter().map(|(_, v)| v)).map(Version::bytes).sum();
+        upper.count();
         self.tombstones -= upper.tombstones;
         self.bytes -= upper.bytes;
         upper
-    }
-
-    /// Gives back the room that a long merge took, up to that of a whole block.
-    pub(super) fn shrink(&mut self) {
-        self.prefixes.shrink_to(BODY_SLOTS);
-        self.slots.shrink_to(BODY_SLOTS);
     }
 
     /// Takes over the keys of the body to the right.
@@ -264,6 +280,12 @@ impl Body {
                 *prefix = prefix_of(&slot.key()[skip..]);
             }
         }
+    }
+
+    /// Counts anew.
+    fn count(&mut self) {
+        self.tombstones = self.slots.iter().filter(|slot| slot.is_tombstone()).count();
+        self.bytes = self.slots.iter().chain(self.older.iter().map(|(_, v)| v)).map(Version::bytes).sum();
     }
 
     fn insert_slot(&mut self, slot: usize, version: Version) {

@@ -24,6 +24,7 @@ use super::block::{Block, Inner};
 use super::reshape::SMALL;
 use super::tracker::Horizon;
 use super::unrolled::Memtable;
+use super::version::Version;
 use crate::Lsn;
 
 /// The blocks that hold garbage.
@@ -83,6 +84,11 @@ impl Queue {
         let due = lists.queued.front().is_some_and(|(due, _)| *due <= horizon.visible());
         if due { lists.queued.pop_front().map(|(_, block)| (block, From::Queued)) } else { None }
     }
+
+    /// The next queued block, be it due or not.
+    fn pop_undue(&self) -> Option<Arc<Block>> {
+        self.lists.lock().queued.pop_front().map(|(_, block)| block)
+    }
 }
 
 impl Memtable {
@@ -99,6 +105,29 @@ impl Memtable {
         true
     }
 
+    /// Frees what may go, in all blocks that are due. How many bytes of tombstones have gone.
+    pub(crate) fn collect_due(&self) -> usize {
+        let horizon = self.tracker.horizon();
+        let mut freed = 0;
+        while let Some((block, from)) = self.garbage.pop(&horizon) {
+            freed += self.sweep(&block, from, &horizon);
+        }
+        freed
+    }
+
+    /// Frees what may go, in all blocks that hold garbage, due or not. How many bytes of tombstones have gone.
+    ///
+    /// A block is due when all of it is visible, and stands behind those that came before it. Where LSNs come out of
+    /// order, as in recovery, that may be long after most of it has become garbage.
+    pub(crate) fn collect_undue(&self) -> usize {
+        let horizon = self.tracker.horizon();
+        let blocks = self.garbage.lists.lock().queued.len();
+        (0..blocks)
+            .map_while(|_| self.garbage.pop_undue())
+            .map(|block| self.sweep(&block, From::Queued, &horizon))
+            .sum()
+    }
+
     /// Queues a block whose lock is held, if it holds garbage and is not queued yet. Lets go of the lock.
     pub(super) fn note_garbage(&self, block: &Arc<Block>, mut inner: RwLockWriteGuard<'_, Inner>) {
         if inner.body.has_garbage() && !inner.queued {
@@ -109,14 +138,15 @@ impl Memtable {
         }
     }
 
-    fn sweep(&self, block: &Arc<Block>, from: From, horizon: &Horizon) {
+    /// Sweeps a block; how many bytes of tombstones have gone.
+    fn sweep(&self, block: &Arc<Block>, from: From, horizon: &Horizon) -> usize {
         let mut inner = block.inner.write();
         match from {
             From::Queued => inner.queued = false,
             From::Woken => inner.parked = false,
         }
         if inner.dead || !inner.body.has_garbage() {
-            return;
+            return 0;
         }
         let before = inner.body.len();
         let swept = Arc::make_mut(&mut inner.body).sweep(horizon);
@@ -133,9 +163,11 @@ impl Memtable {
             drop(inner);
         }
         // ORDER: freed after the lock is gone, so that no reader waits for the allocator.
+        let tombstones = swept.iter().filter(|version| version.is_tombstone()).map(Version::bytes).sum();
         drop(swept);
         if after < before && after < SMALL {
             self.merge_around(block);
         }
+        tombstones
     }
 }

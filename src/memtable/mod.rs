@@ -11,7 +11,7 @@
 //! Everything else is garbage and is collected.
 //!
 //! Not here: durability, batches, LSNs being given out. The memtable does not know that there is a log; it can be
-//! filled from one in any order (see [`Memtable::apply`]).
+//! filled from one in any order (see [`Memtable::apply`] and [`Memtable::take_in`]).
 //!
 //! Where to read next, each on top of the one before:
 //! - `tracker`, what may be read and what must be kept; `version`, one allocation for each;

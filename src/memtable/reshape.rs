@@ -33,26 +33,26 @@ impl Memtable {
     /// Gives the upper half of a locked block to a new block to its right.
     pub(super) fn split(&self, left: &Block, inner: &mut Inner, guard: &Guard) {
         let body = Arc::make_mut(&mut inner.body);
-        let half = body.len() / 2;
-        let high = inner.high.take();
-        let low = self.give_away(body, half, high, inner.max_lsn, guard);
+        let upper = body.split_off(body.len() / 2);
+        let Some(below) = body.slots().last() else { return };
+        let low = self.link(below.key(), upper, inner.high.take(), inner.max_lsn, guard);
         body.set_bounds(left.low.as_bytes(), Some(low.as_bytes()));
         inner.high = Some(low);
     }
 
-    /// Gives what a locked block holds from slot `at` on to a new block, which ends at `high`; where it begins.
+    /// Makes a block of what stood in the upper part of a locked block: behind the key `below`, and below `high`. Where
+    /// it begins.
     ///
-    /// Contract: there are slots on both sides of `at`. The caller lowers the locked block's bound before it lets go.
-    pub(super) fn give_away(
+    /// Contract: the body is not empty, and the caller lowers the locked block's bound before it lets go.
+    pub(super) fn link(
         &self,
-        body: &mut Body,
-        at: usize,
+        below: &[u8],
+        upper: Body,
         high: Option<Fence<'static>>,
         max_lsn: Lsn,
         guard: &Guard,
     ) -> Fence<'static> {
-        let upper = body.split_off(at);
-        let low = Fence::between(body.slots()[at - 1].key(), upper.slots()[0].key());
+        let low = Fence::between(below, upper.slots()[0].key());
         let garbage = upper.has_garbage();
         let right = Arc::new(Block::new(low.clone(), high, max_lsn, upper));
         // ORDER: into the index while L's lock is held. The keys from `low` on are R's from here, and L, which still

@@ -58,15 +58,21 @@ pub struct Run {
     unsorted: bool,
     /// What all versions take.
     bytes: usize,
+    /// What the tombstones among them take.
+    tombstone_bytes: usize,
 }
 
 /// What taking in a run changed, so that whoever feeds a table knows how large it has become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakenIn {
-    /// Bytes of the values that are in the table now. Tombstones are not counted: they go when they are collected.
+    /// Bytes of the values that are in the table now.
     pub gained: usize,
     /// Bytes of the values that were in it and have been replaced or deleted.
     pub lost: usize,
+    /// Bytes of the tombstones that came with the run and are in the table now.
+    pub tombstones_gained: usize,
+    /// Bytes of the tombstones that were in it and have been replaced.
+    pub tombstones_lost: usize,
 }
 
 /// What sorting takes beside a version: its place in the run, and its prefix and place once more.
@@ -94,6 +100,9 @@ impl Run {
             }
         }
         self.bytes += version.bytes();
+        if version.is_tombstone() {
+            self.tombstone_bytes += version.bytes();
+        }
         self.versions.push(version);
     }
 
@@ -105,6 +114,11 @@ impl Run {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.versions.is_empty()
+    }
+
+    /// Of [`Run::bytes`], what tombstones take by themselves.
+    pub fn tombstone_bytes(&self) -> usize {
+        self.tombstone_bytes
     }
 
     /// Memory that the run takes while it is sorted, in bytes, without what the allocator adds.
@@ -135,6 +149,18 @@ impl Run {
     }
 }
 
+impl TakenIn {
+    pub(super) fn count_gain(&mut self, version: &Version) {
+        let sum = if version.is_tombstone() { &mut self.tombstones_gained } else { &mut self.gained };
+        *sum += version.bytes();
+    }
+
+    pub(super) fn count_loss(&mut self, version: &Version) {
+        let sum = if version.is_tombstone() { &mut self.tombstones_lost } else { &mut self.lost };
+        *sum += version.bytes();
+    }
+}
+
 impl Memtable {
     /// Takes in all versions of a run; many threads may do so at once. Of the versions of a key the newest LSN wins,
     /// in whatever order they come, as with [`Memtable::apply`] and under its provisos.
@@ -149,31 +175,31 @@ impl Memtable {
             let key = Fence::owned(first.key());
             self.locate_exclusive(&key, guard, |block, mut inner| {
                 let own = rest_below(&mut rest, inner.high.as_ref());
-                let max_lsn = Arc::make_mut(&mut inner.body).take_in(own, &mut merged);
+                let max_lsn = Arc::make_mut(&mut inner.body).merge_into(own, &mut merged);
                 inner.max_lsn = inner.max_lsn.max(max_lsn);
-                if inner.body.len() >= BODY_SLOTS {
-                    self.chop(block, &mut inner, guard);
-                }
+                self.put_back(block, &mut inner, &mut merged, guard);
                 self.note_garbage(block, inner);
             });
             // ORDER: freed after the lock is gone.
             merged.losers.clear();
         }
-        TakenIn { gained: merged.gained, lost: merged.lost }
+        merged.taken
     }
 
-    /// Chops a locked block that is too long: it keeps the first keys, and new blocks to its right get the rest.
-    fn chop(&self, left: &Block, inner: &mut Inner, guard: &Guard) {
+    /// Gives a locked block what it and a run have become. What is too much for it goes into new blocks to its right.
+    fn put_back(&self, left: &Block, inner: &mut Inner, merged: &mut Merged, guard: &Guard) {
         let body = Arc::make_mut(&mut inner.body);
-        let pieces = body.len().div_ceil(FILL);
-        // From the right, so that each piece's upper neighbour can be found before it is.
+        let len = merged.slots().len();
+        let pieces = if len < BODY_SLOTS { 1 } else { len.div_ceil(FILL) };
+        // ORDER: from the right, so that where a new block ends another begins already.
         for piece in (1..pieces).rev() {
-            let at = body.len() * piece / (piece + 1);
-            let high = inner.high.take();
-            inner.high = Some(self.give_away(body, at, high, inner.max_lsn, guard));
+            let at = len * piece / pieces;
+            let upper = body.give_away(merged, at);
+            let below = merged.slots()[at - 1].key();
+            inner.high = Some(self.link(below, upper, inner.high.take(), inner.max_lsn, guard));
         }
+        body.take_back(merged);
         body.set_bounds(left.low.as_bytes(), inner.high.as_ref().map(Fence::as_bytes));
-        body.shrink();
     }
 }
 

@@ -85,11 +85,6 @@ impl Version {
         VERSION_OVERHEAD + self.0.slice.len()
     }
 
-    /// As `bytes` for one that has a value; 0 for a tombstone.
-    pub(super) fn value_bytes(&self) -> usize {
-        if self.is_tombstone() { 0 } else { self.bytes() }
-    }
-
     /// How many hold this version.
     #[cfg(test)]
     pub(super) fn holders(&self) -> usize {

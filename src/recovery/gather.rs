@@ -26,11 +26,13 @@ pub(super) struct Gathered {
     others: BTreeMap<KeyspaceId, Run>,
     /// What all runs take.
     pub(super) bytes: usize,
+    /// Of that, what tombstones take.
+    pub(super) tombstone_bytes: usize,
 }
 
 impl Gathered {
     pub(super) fn new(from: Lsn) -> Gathered {
-        Gathered { from, default: Run::new(), others: BTreeMap::new(), bytes: 0 }
+        Gathered { from, default: Run::new(), others: BTreeMap::new(), bytes: 0, tombstone_bytes: 0 }
     }
 
     pub(super) fn runs(self) -> impl Iterator<Item = (KeyspaceId, Run)> {
@@ -46,8 +48,10 @@ impl Gathered {
             id => self.others.entry(id).or_default(),
         };
         self.bytes -= run.bytes();
+        self.tombstone_bytes -= run.tombstone_bytes();
         run.push(lsn, key, value);
         self.bytes += run.bytes();
+        self.tombstone_bytes += run.tombstone_bytes();
     }
 
     /// Takes in the operations of a data record; how many they were.
@@ -167,5 +171,47 @@ impl Ledger {
             }
         }
         wrong.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Shows that the ledgers of several threads say the same in whatever order they are put together.
+    use super::*;
+    use crate::memtable::Tracker;
+
+    fn place(lsn: u64) -> Place {
+        Place { lsn: Lsn::new(lsn), op: 0, file: "file".into(), offset: 0 }
+    }
+
+    fn used(id: u32, lsn: u64) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.used(KeyspaceId(id), || place(lsn));
+        ledger
+    }
+
+    fn created(id: u32, name: &str, lsn: u64) -> Ledger {
+        let mut ledger = Ledger::default();
+        assert!(ledger.created(KeyspaceId(id), name, place(lsn)));
+        ledger
+    }
+
+    fn check(ledgers: [fn() -> Ledger; 3], wrong: Option<u64>) {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut sum = Ledger::default();
+            order.into_iter().for_each(|index| sum.merge(ledgers[index]()));
+            let catalog = Catalog::new(Tracker::new(Lsn::ZERO));
+            let found = sum.settle(&catalog, BTreeMap::new()).err();
+            assert_eq!(found.map(|place| place.lsn.get()), wrong, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn ledgers_are_put_together_in_any_order() {
+        check([|| created(1, "a", 5), || used(1, 6), || used(1, 7)], None);
+        check([|| created(1, "a", 5), || used(1, 4), || used(1, 7)], Some(4));
+        check([|| created(1, "a", 5), || created(1, "b", 6), || used(2, 7)], Some(6));
+        check([|| created(1, "a", 5), || created(2, "a", 6), || used(3, 2)], Some(2));
+        check([|| created(1, "a", 5), || created(2, "b", 6), || used(2, 7)], None);
     }
 }

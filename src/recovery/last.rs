@@ -31,7 +31,12 @@ pub(super) fn apply_last(opening: &Opening, catalog: &Catalog) -> Result<(Option
 }
 
 impl Applied {
-    fn apply(&mut self, opening: &Opening, catalog: &Catalog, record: &RecordRef<'_>) -> Result<()> {
+    pub(super) fn apply(
+        &mut self,
+        opening: &Opening,
+        catalog: &Catalog,
+        record: &RecordRef<'_>,
+    ) -> Result<()> {
         if record.header.kind != RecordKind::Data {
             return Ok(());
         }

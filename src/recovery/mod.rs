@@ -16,6 +16,8 @@ mod base;
 mod gather;
 mod last;
 mod replay;
+#[cfg(test)]
+mod trials;
 
 use std::collections::HashSet;
 use std::sync::Arc;

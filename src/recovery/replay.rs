@@ -12,7 +12,8 @@
 //!
 //! - **Tombstones.** A deletion that was merged before the put that it deletes must still be there when the put comes.
 //!   Collection removes no tombstone above the visible LSN, so this moves only as far as everything below is merged:
-//!   the *floor*. Without it, a log of puts and deletes would not fit into memory.
+//!   the *floor*. Without it, a log of puts and deletes would not fit into memory. And when there are many above it,
+//!   whoever does not read at the floor stops reading and helps who does.
 //! - **Keyspaces** may be used before their creation is read: see `gather`.
 //!
 //! Memory is bounded: what was read and is not merged takes no more than [`IN_FLIGHT_BYTES`] and a fifth of what has
@@ -37,10 +38,13 @@ use crate::memtable::{Memtable, Tracker};
 use crate::wal::{Claims, Failure, Opening, Piece, RecordRef, in_threads};
 
 /// How much all threads together may hold unmerged while the tables are small.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 
 /// And while they are large: this part of them.
 const IN_FLIGHT_PART: usize = 5;
+
+/// Tombstones above the floor may take this part of that.
+const TOMBSTONE_PART: usize = 4;
 
 /// A thread that has nothing to read is given runs of at least this part of the full length.
 const SHARED_PART: usize = 4;
@@ -70,6 +74,17 @@ pub(super) fn replay(
     threads: usize,
     events: &Events,
 ) -> Result<(Vec<Piece>, Totals)> {
+    replay_within(IN_FLIGHT_BYTES, opening, segments, catalog, threads, events)
+}
+
+pub(super) fn replay_within(
+    in_flight_bytes: usize,
+    opening: &Opening,
+    segments: usize,
+    catalog: &Catalog,
+    threads: usize,
+    events: &Events,
+) -> Result<(Vec<Piece>, Totals)> {
     let worth = usize::try_from(opening.bytes() / BYTES_PER_THREAD).unwrap_or(usize::MAX);
     let threads = threads.min(segments.max(worth)).max(1);
     let replay = Replay {
@@ -79,7 +94,9 @@ pub(super) fn replay(
         new_table: &|| catalog.new_table(),
         tables: RwLock::new(catalog.all().iter().map(|space| (space.id, space.table.clone())).collect()),
         threads,
+        in_flight_bytes,
         held: AtomicUsize::new(0),
+        tombstones: AtomicUsize::new(0),
         idle: AtomicUsize::new(0),
         merging: AtomicU64::new(0),
         state: Mutex::new(State {
@@ -130,15 +147,19 @@ struct Replay<'a> {
     /// Made when they are first used. Held for a look-up or an insertion.
     tables: RwLock<BTreeMap<KeyspaceId, Arc<Memtable>>>,
     threads: usize,
+    /// [`IN_FLIGHT_BYTES`], unless a test wants many short runs.
+    in_flight_bytes: usize,
     /// About how many bytes of values the tables hold. A hint for the length of runs, hence `Relaxed`.
     held: AtomicUsize,
+    /// How many bytes of tombstones the tables hold, and the runs that are being merged. A hint too.
+    tombstones: AtomicUsize,
     /// How many threads wait for runs. A hint, hence `Relaxed`; what it leads to is decided under `state`.
     idle: AtomicUsize,
     /// Nanoseconds, added up.
     merging: AtomicU64,
     /// Held for a few instructions, and never while a table is used or a file is read.
     state: Mutex<State>,
-    /// Runs were handed over, or a reader has finished.
+    /// Runs were handed over or merged, or a reader has finished: what waiting threads look at may be different now.
     changed: Condvar,
 }
 
@@ -179,7 +200,7 @@ impl Replay<'_> {
             self.merge(gathered);
         }
         drop(reading);
-        while let Some(gathered) = self.wait_for_runs() {
+        while let Some(gathered) = self.wait_for_runs(|state| state.readers == 0) {
             self.merge(gathered);
         }
     }
@@ -194,6 +215,8 @@ impl Replay<'_> {
             Some(empty) => {
                 state.replace(empty.from, Some(base));
                 empty.from = base;
+                // Another reader may be the lowest now.
+                self.changed.notify_all();
             }
             None => {
                 state.unmerged.push(base);
@@ -230,14 +253,25 @@ impl Replay<'_> {
         Ok(piece)
     }
 
+    /// What all threads together may hold unmerged.
+    fn allowance(&self) -> usize {
+        self.in_flight_bytes + self.held.load(Ordering::Relaxed) / IN_FLIGHT_PART
+    }
+
+    /// How much tombstones may take that are above the floor.
+    fn tombstone_allowance(&self) -> usize {
+        self.allowance() / TOMBSTONE_PART
+    }
+
     fn is_full(&self, gathered: &Gathered) -> bool {
-        let most = (IN_FLIGHT_BYTES + self.held.load(Ordering::Relaxed) / IN_FLIGHT_PART) / self.threads;
+        let most = self.allowance() / self.threads;
         gathered.bytes >= most
             || gathered.bytes >= most / SHARED_PART && self.idle.load(Ordering::Relaxed) > 0
     }
 
     /// Merges what was gathered, or has it merged by a thread that waits for that. The next is gathered from `from`.
     fn pass_on(&self, gathered: &mut Gathered, from: Lsn) {
+        self.let_the_floor_rise(gathered);
         let full = std::mem::replace(gathered, Gathered::new(from));
         let mut state = self.state.lock();
         state.unmerged.push(from);
@@ -251,14 +285,34 @@ impl Replay<'_> {
         }
     }
 
+    /// Waits while there are too many tombstones that cannot be collected, and helps meanwhile. What stands at the floor
+    /// never waits: it is what the others wait for.
+    fn let_the_floor_rise(&self, gathered: &Gathered) {
+        let is_fine = |state: &State| {
+            let tombstones = self.tombstones.load(Ordering::Relaxed) + gathered.tombstone_bytes;
+            tombstones <= self.tombstone_allowance()
+                || state.unmerged.iter().all(|from| *from >= gathered.from)
+        };
+        while let Some(handed) = self.wait_for_runs(is_fine) {
+            self.merge(handed);
+        }
+    }
+
     fn merge(&self, gathered: Gathered) {
         let began = Instant::now();
         let from = gathered.from;
+        // ORDER: counted before they are in a table, where another thread may collect them at once.
+        let tombstones = gathered.tombstone_bytes;
+        self.tombstones.fetch_add(tombstones, Ordering::Relaxed);
+        let mut taken_in = 0;
         for (id, run) in gathered.runs() {
             let taken = self.table(id).take_in(run);
             self.held.fetch_add(taken.gained, Ordering::Relaxed);
             self.held.fetch_sub(taken.lost, Ordering::Relaxed);
+            self.tombstones.fetch_sub(taken.tombstones_lost, Ordering::Relaxed);
+            taken_in += taken.tombstones_gained;
         }
+        self.tombstones.fetch_sub(tombstones - taken_in, Ordering::Relaxed);
         let floor = {
             let mut state = self.state.lock();
             state.replace(from, None);
@@ -268,10 +322,26 @@ impl Replay<'_> {
         if let Some(floor) = floor {
             self.tracker.publish(floor.previous());
         }
-        let tables: Vec<Arc<Memtable>> = self.tables.read().values().cloned().collect();
-        tables.iter().for_each(|table| while table.collect_garbage(usize::MAX) {});
+        self.collect(Memtable::collect_due);
+        if self.tombstones.load(Ordering::Relaxed) > self.tombstone_allowance() {
+            self.collect(Memtable::collect_undue);
+        }
+        self.wake_all();
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.merging.fetch_add(took, Ordering::Relaxed);
+    }
+
+    fn collect(&self, collect: impl Fn(&Memtable) -> usize) {
+        let tables: Vec<Arc<Memtable>> = self.tables.read().values().cloned().collect();
+        let freed = tables.iter().map(|table| collect(table)).sum();
+        self.tombstones.fetch_sub(freed, Ordering::Relaxed);
+    }
+
+    /// ORDER: under the lock, so that nobody looks, is overtaken by this, and then waits.
+    fn wake_all(&self) {
+        let state = self.state.lock();
+        self.changed.notify_all();
+        drop(state);
     }
 
     fn table(&self, id: KeyspaceId) -> Arc<Memtable> {
@@ -281,15 +351,15 @@ impl Replay<'_> {
         self.tables.write().entry(id).or_insert_with(self.new_table).clone()
     }
 
-    /// Runs that a reader has handed over; `None` when there is no reader left to do so.
-    fn wait_for_runs(&self) -> Option<Gathered> {
+    /// Waits for runs that a reader has handed over. `None` as soon as `is_over`, but not while there are any.
+    fn wait_for_runs(&self, is_over: impl Fn(&State) -> bool) -> Option<Gathered> {
         let mut state = self.state.lock();
         self.idle.fetch_add(1, Ordering::Relaxed);
         let handed = loop {
             if let Some(handed) = state.handed.pop() {
                 break Some(handed);
             }
-            if state.readers == 0 {
+            if is_over(&state) {
                 break None;
             }
             self.changed.wait(&mut state);

@@ -209,3 +209,24 @@ impl Claims {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Shows which failure is told, whatever the order in which threads come back.
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn the_lowest_failure_is_told_and_nothing_is_begun_after_one() {
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut claims = Claims::new(5);
+            assert_eq!([claims.claim(), claims.claim(), claims.claim()], [Some(0), Some(1), Some(2)]);
+            for index in order {
+                claims.settle(index, Err(Error::Closed));
+                assert_eq!(claims.claim(), None, "after a failure");
+            }
+            assert_eq!(claims.next(), Some(3));
+            assert_eq!(claims.finish().unwrap_err().index, 0, "{order:?}");
+        }
+    }
+}

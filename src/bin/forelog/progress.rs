@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far something is.
+#[derive(Debug)]
 pub struct Progress {
     verb: &'static str,
     total: Option<u64>,

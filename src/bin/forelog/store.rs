@@ -1,11 +1,14 @@
 //! Opening a store as a command needs it, finding a keyspace in it, and closing it.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use forelog::event::{Event, Listener};
 use forelog::{CreateMode, DEFAULT_KEYSPACE, Db, Error, Keyspace, Options, RecoveryReport};
 
 use crate::args::Globals;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// The options of a command that writes.
 pub fn options(globals: &Globals) -> Options {
@@ -14,14 +17,16 @@ pub fn options(globals: &Globals) -> Options {
 
 /// Opens for reading: changes nothing, needs a store, and fails beside a live writer.
 pub fn open_to_read(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
-    let db = Options::new().create(CreateMode::Never).read_only(true).open(dir)?;
+    let options = Options::new().create(CreateMode::Never).read_only(true);
+    let db = Replaying::watch(globals, |watch| options.listener(watch).open(dir))?;
     say_report(db.recovery_report(), globals);
     Ok(db)
 }
 
 /// Opens for writing, and creates a store where the directory is missing or empty.
 pub fn open_to_write(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
-    open_with(dir, options(globals), globals)
+    let db = Replaying::watch(globals, |watch| options(globals).listener(watch).open(dir))?;
+    Ok(opened(dir, db, globals))
 }
 
 /// Opens for writing a store that must be there.
@@ -31,7 +36,10 @@ pub fn open_existing(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
 
 /// Opens for writing with more options, and says what that has changed.
 pub fn open_with(dir: &Path, options: Options, globals: &Globals) -> Result<Db, Failure> {
-    let db = options.open(dir)?;
+    Ok(opened(dir, options.open(dir)?, globals))
+}
+
+fn opened(dir: &Path, db: Db, globals: &Globals) -> Db {
     if db.created() {
         globals.say(format_args!("created a store in {}", dir.display()));
     }
@@ -46,7 +54,32 @@ pub fn open_with(dir: &Path, options: Options, globals: &Globals) -> Result<Db, 
         globals.say(format_args!("a damaged checkpoint was passed over: {}", damaged.error));
     }
     say_report(report, globals);
-    Ok(db)
+    db
+}
+
+/// Shows how far the log is replayed, segment by segment, if that takes long.
+#[derive(Debug)]
+struct Replaying(Mutex<Option<Progress>>);
+
+impl Replaying {
+    fn watch<T>(globals: &Globals, open: impl FnOnce(Arc<Replaying>) -> T) -> T {
+        let progress = Progress::new("replayed records", None, globals.quiet);
+        let watch = Arc::new(Replaying(Mutex::new(Some(progress))));
+        let opened = open(watch.clone());
+        // It goes on listening, but the bar goes.
+        watch.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        opened
+    }
+}
+
+impl Listener for Replaying {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Replayed { records, .. } = event
+            && let Some(progress) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            progress.add(*records);
+        }
+    }
 }
 
 /// Syncs and marks the log as closed.
@@ -82,13 +115,14 @@ fn say_report(report: &RecoveryReport, globals: &Globals) {
         return;
     }
     globals.say(format_args!(
-        "opened at LSN {}: checkpoint {}, segments {}, records {}, operations {}, written again {}, {:.3} ms",
+        "opened at LSN {}: checkpoint {}, segments {}, records {}, operations {}, written again {}, threads {}, {:.3} ms",
         report.log.last_lsn,
         report.checkpoint.map_or("none".to_owned(), |lsn| format!("at LSN {lsn}")),
         report.log.segments.len(),
         report.records,
         report.operations,
         report.log.rewritten,
+        report.threads,
         report.took.as_secs_f64() * 1e3,
     ));
 }
