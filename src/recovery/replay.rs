@@ -22,7 +22,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -63,7 +63,8 @@ pub(super) struct Totals {
     pub(super) merging: Duration,
 }
 
-/// Reads the first `segments` of a log and applies their records to the tables of a catalog.
+/// Reads the first `segments` of a log and applies their records to the tables of a catalog. What a checkpoint has put
+/// there before stays, where it is newer.
 ///
 /// # Errors
 /// Of several, the one that stands lowest in the log.
@@ -95,7 +96,7 @@ pub(super) fn replay_within(
         tables: RwLock::new(catalog.all().iter().map(|space| (space.id, space.table.clone())).collect()),
         threads,
         in_flight_bytes,
-        held: AtomicUsize::new(0),
+        held: AtomicI64::new(signed(catalog.all().iter().map(|space| space.table.stats().bytes).sum())),
         tombstones: AtomicUsize::new(0),
         idle: AtomicUsize::new(0),
         merging: AtomicU64::new(0),
@@ -149,8 +150,9 @@ struct Replay<'a> {
     threads: usize,
     /// [`IN_FLIGHT_BYTES`], unless a test wants many short runs.
     in_flight_bytes: usize,
-    /// About how many bytes of values the tables hold. A hint for the length of runs, hence `Relaxed`.
-    held: AtomicUsize,
+    /// About how many bytes of values the tables hold. A hint for the length of runs, hence `Relaxed`; signed, because a
+    /// thread may lose what another has not counted yet.
+    held: AtomicI64,
     /// How many bytes of tombstones the tables hold, and the runs that are being merged. A hint too.
     tombstones: AtomicUsize,
     /// How many threads wait for runs. A hint, hence `Relaxed`; what it leads to is decided under `state`.
@@ -255,7 +257,8 @@ impl Replay<'_> {
 
     /// What all threads together may hold unmerged.
     fn allowance(&self) -> usize {
-        self.in_flight_bytes + self.held.load(Ordering::Relaxed) / IN_FLIGHT_PART
+        self.in_flight_bytes
+            + usize::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0) / IN_FLIGHT_PART
     }
 
     /// How much tombstones may take that are above the floor.
@@ -307,8 +310,7 @@ impl Replay<'_> {
         let mut taken_in = 0;
         for (id, run) in gathered.runs() {
             let taken = self.table(id).take_in(run);
-            self.held.fetch_add(taken.gained, Ordering::Relaxed);
-            self.held.fetch_sub(taken.lost, Ordering::Relaxed);
+            self.held.fetch_add(signed(taken.gained) - signed(taken.lost), Ordering::Relaxed);
             self.tombstones.fetch_sub(taken.tombstones_lost, Ordering::Relaxed);
             taken_in += taken.tombstones_gained;
         }
@@ -367,6 +369,10 @@ impl Replay<'_> {
         self.idle.fetch_sub(1, Ordering::Relaxed);
         handed
     }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl State {
