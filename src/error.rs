@@ -123,6 +123,13 @@ pub enum Error {
     #[error("the store or log was closed; open it again")]
     Closed,
 
+    /// A backup or a restore would overwrite what is there.
+    #[error("there is something in {} already; choose a directory that is missing or empty", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+
     /// There is no store in this directory, and creating one was not asked for.
     #[error("there is no store in {}", dir.display())]
     NoStore {
@@ -304,6 +311,8 @@ pub enum EvidenceSource {
     Seal,
     /// The manifest.
     Manifest,
+    /// The name of an archived segment, which states its last LSN.
+    FileName,
     /// The manifest, which names the segment that begins with this LSN as the first.
     FirstSegment,
     /// A checkpoint.
@@ -323,6 +332,7 @@ impl fmt::Display for Evidence {
             EvidenceSource::FirstSegment => {
                 return write!(f, "the manifest says that the log begins with LSN {}", self.lsn);
             }
+            EvidenceSource::FileName => f.write_str("the archived file's name proves")?,
             EvidenceSource::Checkpoint => f.write_str("a checkpoint proves")?,
             EvidenceSource::Memory => f.write_str("the running log knows")?,
         }

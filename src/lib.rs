@@ -66,7 +66,7 @@ pub use format::{Checksum, Limit, Retention};
 pub use lsn::Lsn;
 pub use memtable::{Entry, Range, Value};
 pub use options::{CreateMode, Durability, Options, RecoveryMode, WalOptions, WriteOptions};
-pub use recovery::{RecoveryReport, RecoveryTimes};
+pub use recovery::{Copied, RecoveryReport, RecoveryTimes, Target as RestoreTarget};
 pub use wal::Durable;
 
 /// The code of the README is compiled and run, too.

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::checkpoint::manifest;
+use crate::checkpoint::{self, manifest};
 use crate::error::{Error, Result};
 use crate::format::batch_body;
 use crate::format::manifest::Manifest;
 use crate::format::record::RecordKind;
-use crate::format::{Checksum, StoreId, names};
+use crate::format::{Checksum, KeyspaceId, StoreId, names};
 use crate::lsn::Lsn;
-use crate::recovery;
+use crate::recovery::{self, Source};
 use crate::storage::dir::Dir;
 use crate::storage::{RealDisk, Storage};
-use crate::wal::{self, Given, LogStatus, Problem, SegmentSummary};
+use crate::wal::{self, Given, LogReader, LogStatus, Problem, SegmentSummary};
 
 /// What is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -127,6 +127,52 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
         segment_bytes: loaded.manifest.options.segment_bytes,
         checksum: loaded.manifest.options.checksum,
         torn: log.torn.is_some() && !live,
+    })
+}
+
+/// All records of the log of a store, and of its archive before it, or of an archive alone, on the real disk; as
+/// [`LogReader`] reads a log alone. So the trail of all operations outlives pruning.
+///
+/// # Errors
+/// [`Error::NoStore`] where there is neither a store, nor an archive, nor a log; what is wrong with a header or with the
+/// end of the log; [`Error::Io`].
+pub fn read_log(path: impl AsRef<Path>) -> Result<LogReader> {
+    read_log_on(Arc::new(RealDisk), path)
+}
+
+/// As [`read_log`], on this disk.
+///
+/// # Errors
+/// As [`read_log`].
+pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<LogReader> {
+    let dir = Dir::new(storage.clone(), path.as_ref());
+    match Source::find(&dir) {
+        Err(Error::NoStore { .. }) => LogReader::open_on(storage, path),
+        Err(error) => Err(error),
+        Ok(_) => wal::look_again(&dir, |live| {
+            let source = Source::find(&dir)?;
+            Ok(LogReader::plan(&source.trail, source.given(), live)?.shown_as(&source.shown))
+        }),
+    }
+}
+
+/// The keyspaces that a store's or an archive's newest checkpoint knows, by their numbers, but for the default one. Those
+/// that were created since are in the log.
+///
+/// # Errors
+/// [`Error::NoStore`] where there is neither a store nor an archive; [`Error::Corruption`], [`Error::Io`].
+pub fn keyspaces(path: impl AsRef<Path>) -> Result<Vec<(KeyspaceId, String)>> {
+    let dir = Dir::new(Arc::new(RealDisk), path.as_ref());
+    wal::look_again(&dir, |_| {
+        let source = Source::find(&dir)?;
+        let mut found = Vec::new();
+        if let Some(newest) = source.checkpoints.last() {
+            checkpoint::keyspaces(&source.trail, source.store_id, newest, &mut |id, _, name| {
+                found.push((id, name.to_owned()));
+                true
+            })?;
+        }
+        Ok(found)
     })
 }
 

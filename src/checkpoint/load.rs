@@ -2,10 +2,10 @@
 
 use super::part::PartReader;
 use super::take::share_out;
-use crate::error::{Error, Result};
-use crate::format::checkpoint::{BlockKind, PartHeader, entries, keyspaces};
-use crate::format::manifest::Checkpoint;
-use crate::format::{KeyspaceId, MAX_KEY_BYTES, StoreId};
+use crate::error::Result;
+use crate::format::checkpoint::{self as format, BlockKind, entries};
+use crate::format::manifest::{Checkpoint, Part};
+use crate::format::{KeyspaceId, MAX_KEY_BYTES, StoreId, names};
 use crate::lsn::Lsn;
 use crate::storage::dir::Dir;
 
@@ -34,7 +34,8 @@ pub(crate) trait Sink: Sync {
 /// Loads a checkpoint. After an error, what the sink was given is worthless.
 ///
 /// # Errors
-/// [`Error::Corruption`] for what is not what was written, or gone; [`Error::Io`].
+/// [`Error::Corruption`](crate::Error::Corruption) for what is not what was written, or gone;
+/// [`Error::Io`](crate::Error::Io).
 pub(crate) fn load<S: Sink>(
     dir: &Dir,
     store_id: StoreId,
@@ -42,30 +43,10 @@ pub(crate) fn load<S: Sink>(
     threads: usize,
     sink: &S,
 ) -> Result<()> {
-    let jobs: Vec<_> = checkpoint.files().zip(&checkpoint.parts).collect();
-    let open = |number: u32| -> Result<PartReader> {
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some((name, part)) = jobs.get(index) else { return Err(Error::Closed) };
-        PartReader::open(dir, name, **part, |header: &PartHeader| {
-            header.store_id == store_id && header.lsn == checkpoint.lsn() && header.part == number
-        })
-    };
     // Before anything else, because all parts may have entries of all keyspaces.
-    let mut first = open(0)?;
-    while let Some(block) = first.next()? {
-        if block.header.kind != BlockKind::Keyspaces {
-            break;
-        }
-        let known = keyspaces(block.body).try_for_each(|space| {
-            let space = space.ok()?;
-            sink.keyspace(space.id, Lsn::new(space.created), space.name).then_some(())
-        });
-        if known.is_none() {
-            return Err(first.damaged());
-        }
-    }
-    share_out(threads, &jobs, |number, _| {
-        let mut reader = open(number)?;
+    keyspaces(dir, store_id, checkpoint, &mut |id, created, name| sink.keyspace(id, created, name))?;
+    share_out(threads, &checkpoint.parts, |number, part| {
+        let mut reader = open(dir, store_id, checkpoint, number, *part)?;
         let mut gathered = S::Gathered::default();
         while let Some(block) = reader.next()? {
             if block.header.kind != BlockKind::Entries {
@@ -89,4 +70,42 @@ pub(crate) fn load<S: Sink>(
         Ok(())
     })?;
     Ok(())
+}
+
+/// Tells the keyspaces beside the default one: the beginning of the first part.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn keyspaces(
+    dir: &Dir,
+    store_id: StoreId,
+    checkpoint: &Checkpoint,
+    tell: &mut dyn FnMut(KeyspaceId, Lsn, &str) -> bool,
+) -> Result<()> {
+    let Some(part) = checkpoint.parts.first() else { return Ok(()) };
+    let mut first = open(dir, store_id, checkpoint, 0, *part)?;
+    while let Some(block) = first.next()? {
+        if block.header.kind != BlockKind::Keyspaces {
+            break;
+        }
+        let sound = format::keyspaces(block.body)
+            .all(|space| space.is_ok_and(|space| tell(space.id, Lsn::new(space.created), space.name)));
+        if !sound {
+            return Err(first.damaged());
+        }
+    }
+    Ok(())
+}
+
+fn open(
+    dir: &Dir,
+    store_id: StoreId,
+    checkpoint: &Checkpoint,
+    number: u32,
+    part: Part,
+) -> Result<PartReader> {
+    let name = names::part(checkpoint.lsn(), checkpoint.generation, number);
+    PartReader::open(dir, &name, part, |header| {
+        header.store_id == store_id && header.lsn == checkpoint.lsn() && header.part == number
+    })
 }

@@ -19,12 +19,14 @@
 //! Where to read next: [`format::checkpoint`](crate::format::checkpoint) for the bytes, `take`, `part`, `load`; `pace`
 //! for how the disk is shared; `recovery` for who loads it.
 
+mod archive;
 mod load;
 pub(crate) mod manifest;
 mod pace;
 mod part;
 mod take;
 
-pub(crate) use self::load::{Sink, load};
+pub(crate) use self::archive::{archive, read_manifest};
+pub(crate) use self::load::{Sink, keyspaces, load};
 pub(crate) use self::pace::{Pace, Pacing};
 pub(crate) use self::take::{Taking, take};

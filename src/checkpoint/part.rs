@@ -135,6 +135,15 @@ impl PartReader {
             }
             opened => opened?,
         };
+        PartReader::of(file, expected, is_wanted)
+    }
+
+    /// The same for a file that is open.
+    pub(super) fn of(
+        file: DirFile,
+        expected: Part,
+        is_wanted: impl FnOnce(&PartHeader) -> bool,
+    ) -> Result<PartReader> {
         let mut bytes = [0; PART_HEADER_BYTES];
         let filled = file.read_at(&mut bytes, 0)?;
         let header = PartHeader::decode(&bytes[..filled]).map_err(|flaw| flaw.at(file.path(), 0, None))?;

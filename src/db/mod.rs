@@ -11,6 +11,8 @@
 //! Where to read next: `commit`.
 
 mod commit;
+mod copies;
+mod elsewhere;
 mod keyspace;
 mod pending;
 mod snapshot;

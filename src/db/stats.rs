@@ -38,6 +38,10 @@ pub struct Stats {
     pub checkpoint_bytes: u64,
     /// Why the last checkpoint, or what follows one, has failed, if none has worked since.
     pub checkpoint_failure: Option<String>,
+    /// With an archive: all segments up to this LSN are known to be in it.
+    pub archived_lsn: Option<Lsn>,
+    /// Why nothing could be added to the archive the last time, if so. What is not there is kept.
+    pub archive_failure: Option<String>,
     /// True after a failed write or sync: the store takes no more writes.
     pub poisoned: bool,
 }
@@ -50,6 +54,7 @@ impl Stats {
         };
         let upkeep = store.upkeep.as_ref();
         let checkpoint = upkeep.and_then(|upkeep| upkeep.newest());
+        let archived = upkeep.and_then(|upkeep| upkeep.archived());
         let mut stats = Stats {
             visible_lsn: store.tracker.visible(),
             durable_lsn: store.durable(),
@@ -65,6 +70,8 @@ impl Stats {
             checkpoint_lsn: checkpoint.as_ref().map_or(store.report.checkpoint, |newest| Some(newest.lsn())),
             checkpoint_bytes: checkpoint.as_ref().map_or(0, Checkpoint::bytes),
             checkpoint_failure: upkeep.and_then(|upkeep| upkeep.failure()).map(|error| error.to_string()),
+            archived_lsn: archived.as_ref().map(|(lsn, _)| *lsn),
+            archive_failure: archived.and_then(|(_, failure)| failure).map(|error| error.to_string()),
             poisoned: store.wal.as_ref().is_some_and(|wal| wal.is_poisoned()),
         };
         for space in store.catalog.all() {

@@ -19,6 +19,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
+use super::elsewhere::archive_of;
 use crate::catalog::Catalog;
 use crate::checkpoint::{self, Pace, Pacing, Taking, manifest};
 use crate::error::{Error, Result};
@@ -28,9 +29,9 @@ use crate::format::manifest::{Checkpoint, Manifest};
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
 use crate::options::Options;
-use crate::retention::{Facts, Plan, PruneReport};
+use crate::retention::{Archiver, Facts, Plan, PruneReport};
 use crate::storage::dir::Dir;
-use crate::wal::{Keeper, Wal};
+use crate::wal::{Keeper, SegmentSummary, Wal};
 
 /// How many segments of log may come meanwhile before a checkpoint hurries, in hundredths.
 const GROWTH_PERCENT: u64 = 75;
@@ -40,16 +41,16 @@ const RETRY_PART: u64 = 4;
 
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    dir: Dir,
-    options: Options,
-    tracker: Arc<Tracker>,
-    catalog: Arc<Catalog>,
-    wal: Arc<Wal>,
-    keeper: Arc<Keeper>,
+    pub(super) dir: Dir,
+    pub(super) options: Options,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) wal: Arc<Wal>,
+    pub(super) keeper: Arc<Keeper>,
     /// Held by whoever changes which files are the store.
-    work: Mutex<Work>,
+    pub(super) work: Mutex<Work>,
     /// As it is on disk.
-    manifest: Mutex<Manifest>,
+    pub(super) manifest: Mutex<Manifest>,
     /// The next checkpoint is due when the log has so many bytes, counted from its opening. ORDER: Relaxed; whoever
     /// sees a stale value starts it a write later.
     due_at: AtomicU64,
@@ -57,12 +58,17 @@ pub(super) struct Upkeep {
     cancelled: AtomicBool,
     /// Why the last attempt failed, until one works.
     failure: Mutex<Option<Error>>,
+    /// The same for the archive.
+    pub(super) archive_failure: Mutex<Option<Error>>,
+    /// All segments up to this LSN are in the archive. ORDER: Relaxed; a figure.
+    pub(super) archived: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Work {
+pub(super) struct Work {
     /// For the next manifest, whether it comes to be or not: the names of its parts must be new.
     next_generation: u64,
+    pub(super) archiver: Option<Archiver>,
     ended: bool,
 }
 
@@ -81,6 +87,8 @@ impl Upkeep {
     ) -> Arc<Upkeep> {
         let behind = wal.bytes_behind(newest(&manifest).map_or(Lsn::ZERO, Checkpoint::lsn));
         let due_at = due_after(&manifest).map_or(u64::MAX, |bytes| bytes.saturating_sub(behind));
+        let archiver = archive_of(&dir, &options, &manifest).map(Archiver::new);
+        let work = Work { next_generation: manifest.generation + 1, archiver, ended: false };
         Arc::new(Upkeep {
             dir,
             options,
@@ -88,12 +96,14 @@ impl Upkeep {
             catalog,
             wal,
             keeper,
-            work: Mutex::new(Work { next_generation: manifest.generation + 1, ended: false }),
+            work: Mutex::new(work),
             manifest: Mutex::new(manifest),
             due_at: AtomicU64::new(due_at),
             thread: Mutex::default(),
             cancelled: AtomicBool::new(false),
             failure: Mutex::new(None),
+            archive_failure: Mutex::new(None),
+            archived: AtomicU64::new(0),
         })
     }
 
@@ -164,8 +174,7 @@ impl Upkeep {
             return Ok(last);
         }
         let generation = work.generation();
-        let growth = old.options.segment_bytes.saturating_mul(GROWTH_PERCENT) / 100;
-        let pace = Pace::new(self, self.options.checkpoints.bytes_per_second, growth);
+        let pace = self.pace(&old);
         let checksum = old.options.checksum;
         let taking = Taking { store_id: old.store_id, generation, checksum, threads, pace };
         let taken = checkpoint::take(&self.dir, &self.catalog, &snapshot, taking)?;
@@ -187,6 +196,12 @@ impl Upkeep {
         Ok(lsn)
     }
 
+    /// How fast a checkpoint goes that begins now.
+    pub(super) fn pace(&self, manifest: &Manifest) -> Pace<'_> {
+        let growth = manifest.options.segment_bytes.saturating_mul(GROWTH_PERCENT) / 100;
+        Pace::new(self, self.options.checkpoints.bytes_per_second, growth)
+    }
+
     /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
     pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
         let _waking = self.wal.waking(&self.keeper);
@@ -202,15 +217,19 @@ impl Upkeep {
         self.check(work)?;
         let old = self.manifest.lock().clone();
         let segments = self.wal.segments();
+        let copied = if dry_run { Vec::new() } else { self.archive(work, &old, &segments) };
+        let archiver = work.archiver.as_ref();
         let facts = Facts {
             manifest: &old,
             segments: &segments,
             ended_us: &self.ends_of(&segments, &old.options.retention)?,
             now_us: self.dir.storage().now_us(),
             read_from: self.wal.oldest_read(),
-            archived: None,
+            archived: archiver.map(Archiver::archived),
+            checkpoints_archived: archiver.is_none_or(|archiver| archiver.has_checkpoints_of(&old)),
         };
-        let plan = Plan::new(&facts);
+        let mut plan = Plan::new(&facts);
+        plan.report.archived = copied;
         if dry_run {
             return Ok(plan.report);
         }
@@ -228,7 +247,7 @@ impl Upkeep {
 
     /// When each segment's last record was written, at the latest: when its successor was made. Looked up only for a
     /// policy that asks for it.
-    fn ends_of(&self, segments: &[crate::wal::SegmentSummary], policy: &Retention) -> Result<Vec<u64>> {
+    fn ends_of(&self, segments: &[SegmentSummary], policy: &Retention) -> Result<Vec<u64>> {
         let (Retention::Any(limits) | Retention::All(limits)) = policy;
         if !limits.iter().any(|limit| matches!(limit, crate::format::Limit::Age(_))) {
             return Ok(vec![0; segments.len()]);
@@ -257,7 +276,7 @@ impl Upkeep {
         }
     }
 
-    fn check(&self, work: &Work) -> Result<()> {
+    pub(super) fn check(&self, work: &Work) -> Result<()> {
         if work.ended || self.is_cancelled() {
             return Err(Error::Closed);
         }
@@ -272,7 +291,7 @@ impl Upkeep {
         *self.failure.lock() = Some(error);
     }
 
-    fn events(&self) -> &crate::event::Events {
+    pub(super) fn events(&self) -> &crate::event::Events {
         &self.options.events
     }
 

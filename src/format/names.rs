@@ -40,6 +40,33 @@ pub fn parse_segment(name: &str) -> Option<Lsn> {
     digits.parse().ok().filter(|number| *number > 0).map(Lsn::new)
 }
 
+/// The file of an archive that says whose it is: the store's id in 32 hexadecimal digits.
+pub const ARCHIVE_OWNER: &str = "STORE";
+
+/// The name of an archived segment: its first and its last LSN.
+pub fn archived(base: Lsn, last: Lsn) -> String {
+    format!("{:020}-{:020}.wal", base.get(), last.get())
+}
+
+/// The first and the last LSN of the archived segment of this name.
+pub fn parse_archived(name: &str) -> Option<(Lsn, Lsn)> {
+    let (base, last) = name.strip_suffix(".wal")?.split_once('-')?;
+    let lsn = |digits: &str| parse_segment(&format!("{digits}.wal"));
+    lsn(base).zip(lsn(last)).filter(|(base, last)| base <= last)
+}
+
+/// The name under which the manifest of an archived checkpoint stands: a manifest that names this one alone.
+pub fn archived_checkpoint(lsn: Lsn, generation: u64) -> String {
+    format!("{:020}-{generation}.manifest", lsn.get())
+}
+
+/// True for the name of an archived checkpoint's manifest.
+pub fn is_archived_checkpoint(name: &str) -> bool {
+    name.strip_suffix(".manifest").and_then(|name| name.split_once('-')).is_some_and(|(lsn, generation)| {
+        lsn.len() == 20 && [lsn, generation].iter().all(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+    })
+}
+
 /// The name of a part of the checkpoint at `lsn` that was taken for the manifest of this generation. A generation is
 /// used once, so the name is never used for another file.
 pub fn part(lsn: Lsn, generation: u64, part: u32) -> String {
@@ -64,6 +91,17 @@ pub fn is_tmp(name: &str) -> bool {
 mod tests {
     //! Shows that names sort as LSNs do and that only exact names are taken for segments.
     use super::*;
+
+    #[test]
+    fn archived_files() {
+        let name = archived(Lsn::new(7), Lsn::new(42));
+        assert_eq!(name, "00000000000000000007-00000000000000000042.wal");
+        assert_eq!(parse_archived(&name), Some((Lsn::new(7), Lsn::new(42))));
+        assert_eq!((parse_segment(&name), parse_archived(&segment(Lsn::new(7)))), (None, None));
+        assert_eq!(parse_archived(&archived(Lsn::new(7), Lsn::new(6))), None);
+        assert!(is_archived_checkpoint(&archived_checkpoint(Lsn::new(7), 3)));
+        assert!(!is_archived_checkpoint("7-3.manifest") && !is_archived_checkpoint("MANIFEST"));
+    }
 
     #[test]
     fn parts_of_checkpoints() {

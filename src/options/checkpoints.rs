@@ -1,11 +1,13 @@
 //! What a caller chooses about checkpoints, retention and the archive of a store.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Options;
 use crate::error::{Error, Result};
 use crate::format::Retention;
 use crate::format::manifest::PersistedOptions;
+use crate::storage::ArchiveTarget;
 
 /// A checkpoint is taken in the background after so many bytes of log unless chosen otherwise: 64 MiB.
 pub const DEFAULT_CHECKPOINT_AFTER_BYTES: u64 = 64 << 20;
@@ -17,6 +19,8 @@ pub(crate) struct CheckpointOptions {
     keep: Option<u32>,
     retention: Option<Retention>,
     archive: Option<Option<PathBuf>>,
+    /// Of this opening alone.
+    pub(crate) archive_target: Option<Arc<dyn ArchiveTarget>>,
     /// Of this opening alone.
     pub(crate) bytes_per_second: Option<u64>,
     /// Of this opening alone.
@@ -76,6 +80,14 @@ impl Options {
         self
     }
 
+    /// An archive of another kind, in place of [`Options::archive`]: for this opening, because a program cannot be kept
+    /// in a manifest. Default: none.
+    #[must_use]
+    pub fn archive_target(mut self, target: Option<Arc<dyn ArchiveTarget>>) -> Options {
+        self.checkpoints.archive_target = target;
+        self
+    }
+
     /// The options that stay with the store: what is set here, and for the rest what the store has.
     ///
     /// # Errors
@@ -92,7 +104,8 @@ impl Options {
         let archive = match &chosen.archive {
             None => kept.archive.clone(),
             Some(None) => None,
-            Some(Some(dir)) => match dir.to_str() {
+            // Absolute: it must mean the same wherever the store is opened from.
+            Some(Some(dir)) => match self.storage.absolute(dir).unwrap_or_else(|_| dir.clone()).to_str() {
                 Some(dir) if !dir.is_empty() => Some(dir.to_owned()),
                 _ => {
                     return refuse(

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Space};
 use crate::checkpoint::{self, Sink};
 use crate::error::{Error, Result};
-use crate::format::manifest::{Checkpoint, Manifest};
+use crate::format::manifest::Checkpoint;
 use crate::format::{KeyspaceId, StoreId};
 use crate::lsn::Lsn;
 use crate::memtable::{Run, Tracker};
@@ -55,11 +55,18 @@ impl Base {
     }
 
     /// Loads the newest sound checkpoint: the rows of the table.
-    pub(super) fn load(dir: &Dir, manifest: &Manifest, threads: usize) -> Result<Base> {
+    /// `whole_log`: the log begins at LSN 1.
+    pub(super) fn load(
+        dir: &Dir,
+        store_id: StoreId,
+        checkpoints: &[Checkpoint],
+        whole_log: bool,
+        threads: usize,
+    ) -> Result<Base> {
         let mut damaged = Vec::new();
-        for checkpoint in manifest.checkpoints.iter().rev() {
+        for checkpoint in checkpoints.iter().rev() {
             let base = Base::empty();
-            match checkpoint::load(dir, manifest.store_id, checkpoint, threads, &Loading(&base.catalog)) {
+            match checkpoint::load(dir, store_id, checkpoint, threads, &Loading(&base.catalog)) {
                 Ok(()) => {
                     base.tracker.publish(checkpoint.lsn());
                     return Ok(Base { checkpoint: Some(checkpoint.clone()), damaged, ..base });
@@ -71,7 +78,7 @@ impl Base {
             }
         }
         match damaged.first() {
-            Some(newest) if manifest.first_segment > Lsn::new(1) => Err(newest.error.clone()),
+            Some(newest) if !whole_log => Err(newest.error.clone()),
             _ => Ok(Base { damaged, ..Base::empty() }),
         }
     }

@@ -13,9 +13,12 @@
 //! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
 
 mod base;
+mod fork;
 mod gather;
 mod last;
 mod replay;
+mod restore;
+mod source;
 #[cfg(test)]
 mod trials;
 
@@ -38,6 +41,11 @@ use crate::wal::{self, Given, LogReport, Opening, Piece, Wal};
 use self::base::Base;
 pub use self::base::DamagedCheckpoint;
 pub(crate) use self::base::check_checkpoint;
+pub use self::fork::Copied;
+pub(crate) use self::fork::{Forking, fork};
+pub use self::restore::Target;
+pub(crate) use self::restore::restore;
+pub(crate) use self::source::Source;
 
 /// What opening a store found and did.
 #[derive(Clone, Debug, Default)]
@@ -171,7 +179,8 @@ impl Recovered {
         let loading = Instant::now();
         let mut manifest = manifest::read(dir)?;
         let given = given(&manifest);
-        let base = Base::load(dir, &manifest, threads)?;
+        let whole_log = manifest.first_segment == Lsn::new(1);
+        let base = Base::load(dir, manifest.store_id, &manifest.checkpoints, whole_log, threads)?;
         // What was found to be damaged is not relied on again: it goes with the next checkpoint.
         let is_damaged = |lsn| base.damaged.iter().any(|damaged| damaged.lsn == lsn);
         manifest.checkpoints.retain(|checkpoint| !is_damaged(checkpoint.lsn()));
@@ -237,7 +246,7 @@ pub(crate) fn given(manifest: &Manifest) -> Given {
         first_segment: Some(manifest.first_segment),
         proven: Some(proven),
         store_id: Some(manifest.store_id),
-        applied: Lsn::ZERO,
+        ..Given::default()
     }
 }
 

@@ -15,7 +15,9 @@
 //! durable → unlinked, oldest first. A crash in between leaves files that the manifest does not name; the next opening
 //! removes them.
 
+mod archiver;
 mod plan;
 
+pub(crate) use self::archiver::Archiver;
 pub(crate) use self::plan::{Facts, Plan};
 pub use self::plan::{FileReason, PruneReport};

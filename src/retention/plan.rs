@@ -42,6 +42,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) read_from: Option<Lsn>,
     /// With an archive: the last LSN up to which all segments are in it.
     pub(crate) archived: Option<Lsn>,
+    /// Whether all checkpoints are in the archive; true without one.
+    pub(crate) checkpoints_archived: bool,
 }
 
 /// What is to be done.
@@ -61,13 +63,17 @@ impl Plan {
         let mut report = PruneReport::default();
         let keep = usize::try_from(facts.manifest.options.keep_checkpoints).unwrap_or(usize::MAX);
         let all = &facts.manifest.checkpoints;
-        let (superseded, checkpoints) = all.split_at(all.len().saturating_sub(keep));
+        let going = if facts.checkpoints_archived { all.len().saturating_sub(keep) } else { 0 };
+        let (superseded, checkpoints) = all.split_at(going);
         for checkpoint in superseded {
             let reason = format!("newer checkpoints are there, and {keep} are kept");
             report.removed.extend(checkpoint.files().map(|file| FileReason { file, reason: reason.clone() }));
         }
         for checkpoint in checkpoints {
-            let reason = format!("one of the newest checkpoints, of which {keep} are kept");
+            let reason = match facts.checkpoints_archived {
+                true => format!("one of the newest checkpoints, of which {keep} are kept"),
+                false => "it is not in the archive yet".to_owned(),
+            };
             report.kept.extend(checkpoint.files().map(|file| FileReason { file, reason: reason.clone() }));
         }
 
@@ -182,6 +188,7 @@ mod tests {
             now_us: 10_000_000,
             read_from: None,
             archived: None,
+            checkpoints_archived: true,
         };
         change(&mut facts);
         let plan = Plan::new(&facts);
@@ -213,6 +220,7 @@ mod tests {
         check(|facts| facts.read_from = Some(Lsn::new(99)), 71);
         check(|facts| facts.archived = Some(Lsn::new(20)), 21);
         check(|facts| facts.archived = Some(Lsn::new(90)), 71);
+        assert_eq!(first_kept("any()", &[35, 55, 75], |facts| facts.checkpoints_archived = false), (31, 0));
         let back = |facts: &mut Facts<'_>| facts.now_us = 1;
         assert_eq!(first_kept("any(age:6s)", &[75], back).0, 1, "kept longer, never shorter");
     }

@@ -50,6 +50,11 @@ impl Dir {
         self.path.join(name)
     }
 
+    /// Where a file of this directory is, from the root.
+    pub(crate) fn place_of(&self, name: &str) -> PathBuf {
+        self.at.join(name)
+    }
+
     /// A directory in this one.
     pub(crate) fn subdir(&self, name: &str) -> Dir {
         self.related(self.path.join(name), self.at.join(name))
@@ -218,6 +223,11 @@ pub(crate) struct DirFile {
 }
 
 impl DirFile {
+    /// A file that was opened by other means, to be called by this path.
+    pub(crate) fn of(file: Arc<dyn File>, path: PathBuf) -> DirFile {
+        DirFile { file, path }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

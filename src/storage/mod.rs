@@ -21,6 +21,7 @@
 //! Where to read next: `real`, which is short, then `sim`. The two disks in memory share `tree` (names), `content`
 //! (bytes) and `locks`.
 
+pub(crate) mod archive;
 mod content;
 pub(crate) mod dir;
 mod locks;
@@ -34,6 +35,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use archive::{ArchiveTarget, DirArchive};
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
 pub use sim::{

@@ -19,6 +19,7 @@
 //! back), `opening` (by many threads), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`.
 
 mod append;
+mod archive;
 mod build;
 mod close;
 mod cut;
@@ -60,6 +61,7 @@ pub use self::future::Durable;
 pub(crate) use self::keeper::{Keeper, Kept};
 use self::log::Log;
 pub(crate) use self::members::Members;
+pub(crate) use self::open::store_id_of;
 pub use self::open::{LogReport, TornTail};
 pub(crate) use self::open::{has_segments, new_store_id, read_only, report_on};
 pub(crate) use self::opening::{Claims, Failure, Opening, Piece, in_threads};

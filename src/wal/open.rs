@@ -115,8 +115,10 @@ fn report(segments: Vec<SegmentSummary>, end: Option<&LogEnd>) -> LogReport {
 }
 
 /// Makes a new log: its first segment. The directory exists, is locked and holds no segment.
-pub(super) fn create(dir: &Dir, options: &WalOptions, store_id: StoreId) -> Result<Ready> {
-    let header = new_header(dir, options, store_id);
+pub(super) fn create(dir: &Dir, options: &WalOptions, store_id: StoreId, base: Lsn) -> Result<Ready> {
+    // What lies before it, if anything does, is in a checkpoint.
+    let (previous_last, proven_to) = (base.previous(), base.previous());
+    let header = SegmentHeader { base, previous_last, proven_to, ..new_header(dir, options, store_id) };
     let time_us = header.created_us;
     let (segment, position) = Builder::new(dir, header)?.name()?;
     Ok(Ready { store_id, segment, position, closed: Vec::new(), time_us, last_kind: None })
@@ -291,6 +293,12 @@ pub(super) fn new_header(dir: &Dir, options: &WalOptions, store_id: StoreId) -> 
 
 pub(crate) fn new_store_id(storage: &dyn Storage) -> StoreId {
     StoreId::from_random([storage.random_u64(), storage.random_u64()])
+}
+
+/// The store that the segment of this base belongs to.
+pub(crate) fn store_id_of(dir: &Dir, base: Option<Lsn>) -> Result<StoreId> {
+    let Some(base) = base else { return Err(Error::NoStore { dir: dir.path().to_path_buf() }) };
+    Ok(Segment::open(dir, base, Access::Read)?.header.store_id)
 }
 
 /// True if the directory holds at least one file that is named like a segment.

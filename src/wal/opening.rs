@@ -35,6 +35,8 @@ pub(crate) struct Opening {
     pub(super) names: Vec<String>,
     pub(super) plan: Plan,
     given: Given,
+    /// Records above are given to nobody.
+    until: Lsn,
     /// How the last segment is opened.
     access: Access,
 }
@@ -74,7 +76,14 @@ impl Opening {
     fn new(dir: &Dir, given: Given, access: Access) -> Result<Opening> {
         let names = dir.list()?;
         let plan = Plan::read(dir, &names, given)?;
-        Ok(Opening { dir: dir.clone(), names, plan, given, access })
+        Ok(Opening { dir: dir.clone(), names, plan, given, until: Lsn::MAX, access })
+    }
+
+    /// The same up to an LSN: segments that begin behind it are not read.
+    pub(crate) fn up_to(mut self, until: Lsn) -> Opening {
+        self.plan.links.retain(|link| link.header.base <= until);
+        self.until = until;
+        self
     }
 
     /// The log's directory.
@@ -103,9 +112,10 @@ impl Opening {
     /// What is wrong with the segment; what `visit` says.
     pub(crate) fn read(&self, index: usize, visit: &mut Visit<'_>) -> Result<Piece> {
         let link = &self.plan.links[index];
-        let applied = self.given.applied;
-        let visit: &mut Visit<'_> =
-            &mut |record| if record.header.lsn > applied { visit(record) } else { Ok(()) };
+        let (applied, until) = (self.given.applied, self.until);
+        let visit: &mut Visit<'_> = &mut |record| {
+            if record.header.lsn > applied && record.header.lsn <= until { visit(record) } else { Ok(()) }
+        };
         let Some((last, _)) = link.bound else {
             let segment = Segment::open(&self.dir, link.header.base, self.access)?;
             let end = read_last(&self.dir, &segment, self.given.proven, visit)?;

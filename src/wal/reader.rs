@@ -1,6 +1,6 @@
 //! Reading a log: beside its own writer, one segment by itself, or from outside.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -139,13 +139,15 @@ pub struct SegmentRecords {
     dir: Dir,
     base: Lsn,
     until: Lsn,
+    /// What the records say in place of the file's name, if not that.
+    shown: Option<Arc<str>>,
     reader: Option<SegmentReader>,
     failed: bool,
 }
 
 impl SegmentRecords {
     pub(super) fn new(dir: Dir, base: Lsn, until: Lsn) -> SegmentRecords {
-        SegmentRecords { dir, base, until, reader: None, failed: false }
+        SegmentRecords { dir, base, until, shown: None, reader: None, failed: false }
     }
 
     /// The segment's file name.
@@ -163,11 +165,18 @@ impl SegmentRecords {
         self.until
     }
 
+    fn created_us(&self) -> Result<u64> {
+        Ok(Segment::open(&self.dir, self.base, Access::Read)?.header.created_us)
+    }
+
     fn read_next(&mut self) -> Result<Record> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             None => {
-                let segment = Segment::open(&self.dir, self.base, Access::Read)?;
+                let mut segment = Segment::open(&self.dir, self.base, Access::Read)?;
+                if let Some(shown) = &self.shown {
+                    segment.name = shown.clone();
+                }
                 self.reader.insert(SegmentReader::new(segment))
             }
         };
@@ -233,11 +242,12 @@ impl LogReader {
     /// As [`LogReader::open`].
     pub fn open_on(storage: Arc<dyn Storage>, dir: impl AsRef<Path>) -> Result<LogReader> {
         let dir = Dir::new(storage, dir.as_ref());
-        look_again(&dir, |live| LogReader::plan(&dir, live))
+        look_again(&dir, |live| LogReader::plan(&dir, Given::default(), live))
     }
 
-    fn plan(dir: &Dir, live: bool) -> Result<LogReader> {
-        let plan = Plan::read(dir, &dir.list()?, Given::default())?;
+    /// Looks at the log once.
+    pub(crate) fn plan(dir: &Dir, given: Given, live: bool) -> Result<LogReader> {
+        let plan = Plan::read(dir, &dir.list()?, given)?;
         if plan.links.is_empty() {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
@@ -248,7 +258,7 @@ impl LogReader {
                 Some((last, _)) => last,
                 None => {
                     let segment = Segment::open(dir, base, Access::Read)?;
-                    let end = read_last(dir, &segment, None, &mut |_| Ok(()))?;
+                    let end = read_last(dir, &segment, given.proven, &mut |_| Ok(()))?;
                     let last = end.position.lsn.previous();
                     if live { end.proven_lsn().min(last) } else { last }
                 }
@@ -256,6 +266,39 @@ impl LogReader {
             segments.push_back(SegmentRecords::new(dir.clone(), base, until));
         }
         Ok(LogReader { segments, live })
+    }
+
+    /// Lets the records of some segments name another file.
+    pub(crate) fn shown_as(mut self, shown: &BTreeMap<Lsn, Arc<str>>) -> LogReader {
+        for segment in &mut self.segments {
+            segment.shown = shown.get(&segment.base).cloned();
+        }
+        self
+    }
+
+    /// The last LSN that will be read.
+    pub(crate) fn last_lsn(&self) -> Lsn {
+        self.segments.back().map_or(Lsn::ZERO, SegmentRecords::last_lsn)
+    }
+
+    /// The last LSN whose record is not younger than this time; `None` if that lies before the log.
+    pub(crate) fn last_at(self, time_us: u64) -> Result<Option<Lsn>> {
+        // A segment is not older than any record before it. So all before the last one that was made by then are meant.
+        let mut begin = None;
+        for (index, segment) in self.segments.iter().enumerate() {
+            if segment.created_us()? <= time_us {
+                begin = Some((index, segment.base.previous()));
+            }
+        }
+        let mut found = begin.map(|(_, before)| before);
+        for record in self.segments.into_iter().skip(begin.map_or(0, |(index, _)| index)).flatten() {
+            let record = record?;
+            if record.time_us > time_us {
+                break;
+            }
+            found = Some(record.lsn);
+        }
+        Ok(found)
     }
 
     /// True if a writer has the log open.

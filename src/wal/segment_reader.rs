@@ -31,7 +31,11 @@ impl Segment {
     /// Opens the segment of this name and checks its header block: nothing else of it can be trusted before.
     pub(super) fn open(dir: &Dir, base: Lsn, access: Access) -> Result<Segment> {
         let name = names::segment(base);
-        let file = dir.open(&name, access)?;
+        Segment::of(name.clone(), dir.open(&name, access)?, base)
+    }
+
+    /// The same for a file that is open.
+    pub(super) fn of(name: String, file: DirFile, base: Lsn) -> Result<Segment> {
         let mut block = vec![0; SEGMENT_HEADER_BYTES];
         let filled = file.read_at(&mut block, 0)?;
         let header =

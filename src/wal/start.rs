@@ -12,6 +12,7 @@ use super::plan::Given;
 use crate::error::{Error, Result};
 use crate::format::StoreId;
 use crate::format::names;
+use crate::lsn::Lsn;
 use crate::options::WalOptions;
 use crate::storage::LockGuard;
 use crate::storage::dir::Dir;
@@ -74,9 +75,15 @@ impl Wal {
         lock: Box<dyn LockGuard>,
     ) -> Result<Wal> {
         open::remove_unfinished(&dir, &dir.list()?)?;
-        let ready = open::create(&dir, &options, store_id)?;
+        let ready = open::create(&dir, &options, store_id, Lsn::new(1))?;
         let log = Arc::new(Log::new(dir, options, ready, lock));
         Ok(Wal { log, alone: None, report: LogReport::default() })
+    }
+
+    /// Makes a log without records in a locked directory without segments: its first LSN will be `base`.
+    pub(crate) fn create_empty(dir: &Dir, options: &WalOptions, store_id: StoreId, base: Lsn) -> Result<()> {
+        options.check()?;
+        open::create(dir, options, store_id, base).map(drop)
     }
 
     /// Goes on with the log in a locked directory, of which every piece was read.

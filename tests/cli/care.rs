@@ -210,3 +210,45 @@ fn a_checkpoint_lets_the_log_go_and_prune_says_why_the_rest_stays() {
         place.fails(&[command, "nosuch"], 5, "no_store");
     }
 }
+
+#[test]
+fn back_to_any_lsn_from_the_store_or_from_its_archive() {
+    let place = Place::new();
+    place.ok(&["create", "demo", "--segment-bytes", "8192", "--archive", "archive"]);
+    for key in 0..20 {
+        place.ok(&["put", "demo", &format!("k{key:02}"), &"v".repeat(1000), "--keyspace", "users"]);
+    }
+    place.ok(&["checkpoint", "demo"]);
+    let info = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
+    assert!(info["first_lsn"].as_u64() > Some(10) && info["archive"].as_str().unwrap().ends_with("archive"));
+    // The log is still whole, with the names of keyspaces and of files that are there.
+    let log = place.ok(&["log", "demo", "-f", "json"]).json();
+    assert_eq!(log[0]["lsn"], 1);
+    assert_eq!(log.last().unwrap()["lsn"], info["visible_lsn"]);
+    let first = log.iter().find(|record| record["kind"] == "data").unwrap();
+    assert!(std::path::Path::new(first["file"].as_str().unwrap()).exists(), "{first}");
+    let archived = place.ok(&["log", "archive", "-f", "json"]).json();
+    assert!(archived.iter().any(|record| record["ops"][0]["keyspace"] == "users"), "{archived:?}");
+    assert!(place.ok(&["log", "archive", "--hex", "--to-lsn", "1"]).text().contains("00001000"));
+
+    // k05 was there from LSN 14 on.
+    let lsn = log.iter().find(|record| record["ops"][0]["key"] == "k05").unwrap()["lsn"].to_string();
+    for from in ["demo", "archive"] {
+        let out = format!("from-{from}");
+        let restored = place.ok(&["restore", from, &out, "--to-lsn", &lsn, "-f", "json"]).json().remove(0);
+        assert_eq!(restored["lsn"].to_string(), lsn);
+        assert!(restored["files"].is_u64() && restored["bytes"].is_u64());
+        assert_eq!(place.ok(&["count", &out, "--keyspace", "users"]).text(), "6\n");
+        let time = first["time"].as_str().unwrap();
+        place.ok(&["restore", from, &format!("{out}-time"), "--to-time", time]);
+        place.fails(&["restore", from, &out], 2, "usage");
+    }
+    place.fails(&["restore", "demo", "x", "--to-lsn", "9999"], 2, "usage");
+    place.fails(&["restore", "demo", "x", "--to-time", "yesterday"], 2, "usage");
+    place.fails(&["restore", "nosuch", "x"], 5, "no_store");
+
+    let copied = place.ok(&["backup", "demo", "copy", "-f", "json"]).json().remove(0);
+    assert!(copied["lsn"].as_u64() >= info["visible_lsn"].as_u64());
+    assert_eq!(place.ok(&["count", "copy", "--keyspace", "users"]).text(), "20\n");
+    place.fails(&["backup", "demo", "copy"], 2, "usage");
+}

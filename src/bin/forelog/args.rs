@@ -112,6 +112,10 @@ pub enum Command {
     Checkpoint(Dir),
     /// Remove what recovery needs no more and no policy keeps
     Prune(Prune),
+    /// Copy the state as it is now into a store of its own
+    Backup(Backup),
+    /// Make a store with the state at any LSN or time, from a store and its archive, or from an archive
+    Restore(Restore),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -137,6 +141,28 @@ pub struct Prune {
     /// Only say what would go, and why what stays is kept
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The directory of the store
+    pub dir: PathBuf,
+    /// The directory of the copy: missing or empty
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The directory of a store, whose archive is read too, or of an archive
+    pub source: PathBuf,
+    /// The directory of the new store: missing or empty
+    pub out: PathBuf,
+    /// The state after this LSN [default: the newest]
+    #[arg(long, value_name = "N", conflicts_with = "to_time")]
+    pub to_lsn: Option<u64>,
+    /// The state at this time, as 2026-11-25T09:30:00Z
+    #[arg(long, value_name = "T")]
+    pub to_time: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +199,9 @@ pub struct Create {
     /// A checkpoint is taken by itself after so many bytes of log [default: 64 MiB]
     #[arg(long, value_name = "N")]
     pub checkpoint_after: Option<u64>,
+    /// Finished segments and checkpoints are copied here before they go
+    #[arg(long, value_name = "DIR")]
+    pub archive: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -315,7 +344,7 @@ pub struct Shell {
 
 #[derive(Debug, Args)]
 pub struct Log {
-    /// The directory of the store, or of a log alone
+    /// The directory of the store, of an archive, or of a log alone
     pub dir: PathBuf,
     /// Only records from this LSN on
     #[arg(long, value_name = "N")]

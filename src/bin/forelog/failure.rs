@@ -174,7 +174,7 @@ fn place_of(error: &Error) -> Place {
         }
         Error::MissingSegment { dir, lsn, .. } => Place { lsn: Some(*lsn), ..Place::file(dir) },
         Error::Poisoned { cause } => place_of(cause),
-        Error::Io { path, .. } | Error::Locked { path } => Place::file(path),
+        Error::Io { path, .. } | Error::Locked { path } | Error::Exists { path } => Place::file(path),
         Error::UnsupportedFormat { file, .. } => Place::file(file),
         Error::Compacted { oldest } => Place { lsn: Some(*oldest), ..Place::default() },
         Error::ReadOnly { dir } | Error::NoStore { dir } | Error::NotAStore { dir, .. } => Place::file(dir),
@@ -193,7 +193,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::ReadOnly { .. } => "read_only",
         Error::Poisoned { .. } => "poisoned",
         Error::Compacted { .. } => "compacted",
-        Error::InvalidOption { .. } | Error::UnknownKeyspace { .. } => "usage",
+        Error::InvalidOption { .. } | Error::UnknownKeyspace { .. } | Error::Exists { .. } => "usage",
         // `Error` is not exhaustive: what is not known here is most likely an I/O matter, as `Io` and `Closed` are.
         _ => "io",
     }

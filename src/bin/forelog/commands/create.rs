@@ -28,6 +28,9 @@ pub fn run(args: &Create, app: &mut App) -> Result<Outcome, Failure> {
     if let Some(bytes) = args.checkpoint_after {
         options = options.checkpoint_after_bytes(Some(bytes));
     }
+    if let Some(archive) = &args.archive {
+        options = options.archive(Some(archive));
+    }
     let db = store::open_with(&args.dir, options, &app.globals)?;
     let created = db.created();
     store::close(db)?;

@@ -4,6 +4,7 @@
 //! store, which the shell calls too.
 
 pub mod checkpoint;
+pub mod copies;
 pub mod create;
 pub mod data;
 pub mod exec;
@@ -55,6 +56,8 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Log(args) => log::run(&args, app),
         Command::Checkpoint(args) => checkpoint::run_checkpoint(&args, app),
         Command::Prune(args) => checkpoint::run_prune(&args, app),
+        Command::Backup(args) => copies::run_backup(&args, app),
+        Command::Restore(args) => copies::run_restore(&args, app),
         Command::Verify(args) => verify::run(&args, app),
         Command::Completions { shell } => manual::completions(shell, app),
         Command::Man => manual::page(app),

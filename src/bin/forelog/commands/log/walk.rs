@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use forelog::format::record::RecordKind;
-use forelog::format::{KeyspaceId, Op, batch_body, names};
+use forelog::format::{KeyspaceId, Op, batch_body};
 use forelog::wal::{LogReader, Record};
-use forelog::{DEFAULT_KEYSPACE, Lsn};
+use forelog::{DEFAULT_KEYSPACE, Lsn, care};
 
 use super::Log;
 use crate::failure::Failure;
@@ -24,9 +24,12 @@ pub struct Walk {
 impl Walk {
     /// Begins at the oldest record.
     pub fn open(dir: &Path) -> Result<Walk, Failure> {
-        let is_store = dir.join(names::MANIFEST).exists();
-        let keyspaces = HashMap::from([(KeyspaceId::DEFAULT, DEFAULT_KEYSPACE.to_owned())]);
-        Ok(Walk { reader: LogReader::open(dir)?, keyspaces, is_store })
+        let mut keyspaces = HashMap::from([(KeyspaceId::DEFAULT, DEFAULT_KEYSPACE.to_owned())]);
+        // The log may begin after the record that created one.
+        let known = care::keyspaces(dir);
+        let is_store = known.is_ok();
+        keyspaces.extend(known.unwrap_or_default());
+        Ok(Walk { reader: care::read_log(dir)?, keyspaces, is_store })
     }
 
     /// True if a writer has the log open.

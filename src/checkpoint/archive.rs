@@ -1,0 +1,107 @@
+//! Copies a checkpoint into an archive, and finds those that are there.
+//!
+//! A checkpoint's parts go first, under their own names, each read through before it gets its name; then a manifest
+//! that names this checkpoint alone. A checkpoint without its manifest is none.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::part::PartReader;
+use crate::error::{Error, Result};
+use crate::format::manifest::{Checkpoint, MAX_MANIFEST_BYTES, Manifest, Part};
+use crate::format::{StoreId, names};
+use crate::storage::dir::{Dir, DirFile};
+use crate::storage::{Access, ArchiveTarget, File, read_full_at};
+
+/// Copies a checkpoint of this manifest, unless it is there; returns the name of its manifest. `taken`: what the archive
+/// holds.
+///
+/// # Errors
+/// [`Error::Corruption`] of a part; [`Error::Io`] of the archive, also if it holds another file of a name.
+pub(crate) fn archive(
+    dir: &Dir,
+    manifest: &Manifest,
+    checkpoint: &Checkpoint,
+    taken: &[String],
+    target: &dyn ArchiveTarget,
+) -> Result<String> {
+    let title = names::archived_checkpoint(checkpoint.lsn(), checkpoint.generation);
+    let alone = Manifest {
+        first_segment: checkpoint.lsn().next(),
+        durable_lsn: checkpoint.lsn(),
+        checkpoints: vec![checkpoint.clone()],
+        ..manifest.clone()
+    };
+    let failed = |source| Error::io("archive", &dir.file_path(&title), source);
+    if taken.contains(&title) {
+        let there = read_manifest(target, &title)?;
+        let same = there.store_id == alone.store_id && there.checkpoints == alone.checkpoints;
+        let other = || failed(io::Error::other("another checkpoint of this name is there"));
+        return if same { Ok(title) } else { Err(other()) };
+    }
+    for (number, (name, part)) in (0..).zip(checkpoint.files().zip(&checkpoint.parts)) {
+        let check = |file: Arc<dyn File>| {
+            let copy = DirFile::of(file, Path::new(&name).to_path_buf());
+            read_through(copy, manifest.store_id, checkpoint, number, *part).map_err(io::Error::other)
+        };
+        let stored = if taken.contains(&name) {
+            // By an attempt that did not come to its end.
+            target.open(&name).and_then(check)
+        } else {
+            let mut content = Content { file: dir.open(&name, Access::Read)?, at: 0 };
+            target.store(&name, &mut content, &check)
+        };
+        stored.map_err(|source| Error::io("archive", &dir.file_path(&name), source))?;
+    }
+    let bytes = alone.encode();
+    let check = |file: Arc<dyn File>| {
+        let mut copy = vec![0; bytes.len() + 1];
+        let filled = read_full_at(&*file, &mut copy, 0)?;
+        if copy[..filled] == bytes { Ok(()) } else { Err(io::Error::other("the copy differs")) }
+    };
+    target.store(&title, &mut &bytes[..], &check).map_err(failed)?;
+    Ok(title)
+}
+
+/// The manifest of an archived checkpoint.
+pub(crate) fn read_manifest(target: &dyn ArchiveTarget, name: &str) -> Result<Manifest> {
+    let path = Path::new(name);
+    let read = |file: Arc<dyn File>| {
+        let mut bytes =
+            vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX).min(MAX_MANIFEST_BYTES + 1)];
+        let filled = read_full_at(&*file, &mut bytes, 0)?;
+        bytes.truncate(filled);
+        Ok(bytes)
+    };
+    let bytes = target.open(name).and_then(read).map_err(|source| Error::io("read", path, source))?;
+    Manifest::decode(&bytes).map_err(|flaw| flaw.at(path, 0, None))
+}
+
+fn read_through(
+    copy: DirFile,
+    store_id: StoreId,
+    checkpoint: &Checkpoint,
+    number: u32,
+    part: Part,
+) -> Result<()> {
+    let mut reader = PartReader::of(copy, part, |header| {
+        header.store_id == store_id && header.lsn == checkpoint.lsn() && header.part == number
+    })?;
+    while reader.next()?.is_some() {}
+    Ok(())
+}
+
+/// A file from its beginning to its end.
+struct Content {
+    file: DirFile,
+    at: u64,
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let filled = self.file.read_at(buffer, self.at).map_err(io::Error::other)?;
+        self.at += filled as u64;
+        Ok(filled)
+    }
+}

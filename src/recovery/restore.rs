@@ -1,0 +1,142 @@
+//! Restores a store to any LSN or time: the newest checkpoint that is not above it, and the log up to it, become the
+//! state of a new store.
+
+use crate::checkpoint::{Pace, Pacing};
+use crate::error::{Error, Result};
+use crate::event::Events;
+use crate::format::manifest::Checkpoint;
+use crate::lsn::Lsn;
+use crate::storage::dir::Dir;
+use crate::wal::{self, Given, LogReader, Opening};
+
+use super::base::Base;
+use super::fork::{Copied, Forking, fork};
+use super::replay;
+use super::source::Source;
+
+/// Which state is to be restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The newest.
+    #[default]
+    Latest,
+    /// The state after this LSN.
+    Lsn(Lsn),
+    /// The state at this time, in microseconds since 1970-01-01 UTC: after the last record that is not younger. The
+    /// log's time never runs backwards.
+    TimeUs(u64),
+}
+
+/// Restores from a store or an archive into a directory that is missing or empty. A writer may be at work in the store;
+/// what it has not made durable is left out.
+///
+/// # Errors
+/// [`Error::NoStore`], [`Error::Exists`]; [`Error::Compacted`] for what is older than anything that is still there,
+/// [`Error::InvalidOption`] for an LSN that is not there yet; what opening the store would say.
+pub(crate) fn restore(from: &Dir, out: &Dir, target: Target, threads: usize) -> Result<Copied> {
+    // Before a long time of reading.
+    if !out.list()?.is_empty() {
+        return Err(Error::Exists { path: out.path().to_path_buf() });
+    }
+    let (base, source) = wal::look_again(from, |live| {
+        let source = Source::find(from)?;
+        Ok((load(&source, live, target, threads)?, source))
+    })?;
+    let Base { tracker, catalog, .. } = &base;
+    let snapshot = tracker.snapshot();
+    let pace = Pace::new(&Unhurried, None, 1);
+    let Source { store_id: parent, options, .. } = source;
+    fork(out, Forking { parent, options, catalog, snapshot: &snapshot, threads, pace })
+}
+
+/// Nobody is held up by a restore.
+struct Unhurried;
+
+impl Pacing for Unhurried {
+    fn log_bytes(&self) -> u64 {
+        0
+    }
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// The state that is wanted, in memory and visible.
+fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<Base> {
+    let reader = match source.bases.first() {
+        Some(_) => Some(LogReader::plan(&source.trail, source.given(), live)?),
+        None => None,
+    };
+    let reach = Reach {
+        first: source.bases.first().copied(),
+        last: reader.as_ref().map_or(Lsn::ZERO, LogReader::last_lsn),
+    };
+    let lsn = reach.resolve(source, target, reader)?;
+    let usable = source.checkpoints.iter().filter(|checkpoint| reach.leads(checkpoint.lsn(), lsn));
+    let usable: Vec<Checkpoint> = usable.cloned().collect();
+    let from_nothing = reach.leads(Lsn::ZERO, lsn);
+    if usable.is_empty() && !from_nothing {
+        return Err(reach.refusal(source, lsn));
+    }
+    let base = Base::load(&source.trail, source.store_id, &usable, from_nothing, threads)?;
+    if base.lsn() < lsn {
+        let given = Given { applied: base.lsn(), ..source.given() };
+        let opening = Opening::for_reading(&source.trail, given)?.up_to(lsn);
+        replay::replay(&opening, opening.segments(), &base.catalog, threads, &Events::default())?;
+    }
+    base.tracker.publish(lsn);
+    for space in base.catalog.all() {
+        while space.table.collect_garbage(usize::MAX) {}
+    }
+    Ok(base)
+}
+
+/// Which records there are.
+struct Reach {
+    first: Option<Lsn>,
+    last: Lsn,
+}
+
+impl Reach {
+    /// Whether the state at `from` and the log lead to the state at `to`.
+    fn leads(&self, from: Lsn, to: Lsn) -> bool {
+        let has_log = self.first.is_some_and(|first| first <= from.next()) && to <= self.last;
+        from == to || from < to && has_log
+    }
+
+    /// The LSN that is meant.
+    fn resolve(&self, source: &Source, target: Target, reader: Option<LogReader>) -> Result<Lsn> {
+        // An archive may have a checkpoint and not yet the segment that its LSN stands in.
+        let beyond = source.checkpoints.last().filter(|newest| newest.lsn() > self.last);
+        match target {
+            Target::Latest => Ok(beyond.map_or(self.last, Checkpoint::lsn)),
+            Target::Lsn(lsn) => Ok(lsn),
+            Target::TimeUs(time_us) => {
+                if let Some(newest) = beyond.filter(|newest| newest.time_us <= time_us) {
+                    return Ok(newest.lsn());
+                }
+                let at = reader.map_or(Ok(None), |reader| reader.last_at(time_us))?;
+                let begins = self.first.unwrap_or(Lsn::new(1));
+                match at {
+                    Some(lsn) => Ok(lsn),
+                    // Before the first write of all there was nothing.
+                    None if begins == Lsn::new(1) => Ok(Lsn::ZERO),
+                    // What came before the log was older, but how much of it nobody knows any more.
+                    None => Err(Error::Compacted { oldest: begins }),
+                }
+            }
+        }
+    }
+
+    /// Why an LSN cannot be had.
+    fn refusal(&self, source: &Source, lsn: Lsn) -> Error {
+        let newest = source.checkpoints.last().map_or(Lsn::ZERO, Checkpoint::lsn);
+        if lsn > self.last.max(newest) {
+            let reason = format!("{lsn} is not there yet; the last one is {}", self.last.max(newest));
+            return Error::InvalidOption { option: "to_lsn", reason };
+        }
+        let mut states = source.checkpoints.iter().map(Checkpoint::lsn);
+        let oldest = states.find(|state| *state > lsn).or(self.first).unwrap_or(Lsn::ZERO);
+        Error::Compacted { oldest }
+    }
+}

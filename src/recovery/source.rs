@@ -1,0 +1,166 @@
+//! What a store and its archive hold together: every checkpoint, and the longest log without a gap.
+//!
+//! ```text
+//!  archive   1-99.wal  100-180.wal  181-260.wal    checkpoints at 90, 170, 250
+//!  store                            181.wal  261.wal ▸ written           at 250
+//!            └───────── one log, from 1 on ──────────┘
+//! ```
+//!
+//! Both are read as if they were one directory ([`Gathered`]): a segment that is in both is read in the store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::checkpoint::{self, manifest};
+use crate::error::{Error, Evidence, EvidenceSource, Result};
+use crate::format::manifest::{Checkpoint, Manifest, PersistedOptions};
+use crate::format::{StoreId, names};
+use crate::lsn::Lsn;
+use crate::options::default_persisted;
+use crate::storage::archive::{Gathered, Place};
+use crate::storage::dir::Dir;
+use crate::storage::{ArchiveTarget, DirArchive};
+use crate::wal::{self, Given};
+
+/// What there is to restore from, and to read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Segments and parts of checkpoints, wherever they are.
+    pub(crate) trail: Dir,
+    pub(crate) store_id: StoreId,
+    pub(crate) options: PersistedOptions,
+    /// Oldest first.
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// The bases of the segments, ascending, without a gap up to the end.
+    pub(crate) bases: Vec<Lsn>,
+    /// Where a segment really is, if not under its own name in the directory: as a path from there.
+    pub(crate) shown: BTreeMap<Lsn, Arc<str>>,
+    /// How far the log must reach.
+    proven: Option<Evidence>,
+}
+
+/// A segment on its way into the trail: its base, its last LSN where the name says it, and where it is.
+type Segment = (Lsn, Option<Lsn>, Place);
+
+impl Source {
+    /// Looks at a directory that is a store or an archive.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`] if it is neither; what is wrong with a manifest; [`Error::Io`].
+    pub(crate) fn find(dir: &Dir) -> Result<Source> {
+        let files = dir.list()?;
+        if files.iter().any(|name| name == names::MANIFEST) {
+            return Source::of_store(dir, &files, manifest::read(dir)?);
+        }
+        let archived =
+            |name: &String| names::parse_archived(name).is_some() || names::is_archived_checkpoint(name);
+        if !files.iter().any(archived) {
+            return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+        }
+        let mut found = Found::default();
+        found.add_archive(dir, dir.path().to_str().unwrap_or_default())?;
+        let newest = found.manifests.iter().max_by_key(|manifest| manifest.durable_lsn).cloned();
+        let mut source = found.gather(dir, newest.as_ref().map(|newest| newest.store_id), None);
+        match newest {
+            Some(newest) => source.options = newest.options,
+            None => source.store_id = wal::store_id_of(&source.trail, source.bases.first().copied())?,
+        }
+        Ok(source)
+    }
+
+    fn of_store(dir: &Dir, files: &[String], manifest: Manifest) -> Result<Source> {
+        let mut found = Found::default();
+        if let Some(archive) = &manifest.options.archive {
+            found.add_archive(dir, archive)?;
+        }
+        let at = |name: &str| Place::Disk(dir.storage().clone(), dir.place_of(name));
+        for name in files {
+            if let Some(base) = names::parse_segment(name).filter(|base| *base >= manifest.first_segment) {
+                found.segments.retain(|(archived, ..)| *archived != base);
+                found.segments.push((base, None, at(name)));
+                found.shown.remove(&base);
+            }
+        }
+        for name in manifest.checkpoints.iter().flat_map(Checkpoint::files) {
+            let place = at(&name);
+            found.parts.push((name, place));
+        }
+        found.manifests.push(manifest.clone());
+        let proven = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
+        let mut source = found.gather(dir, Some(manifest.store_id), Some(proven));
+        source.options = manifest.options;
+        Ok(source)
+    }
+
+    /// What is known about the log of the trail, beside what its files say.
+    pub(crate) fn given(&self) -> Given {
+        Given { store_id: Some(self.store_id), proven: self.proven, ..Given::default() }
+    }
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    segments: Vec<Segment>,
+    shown: BTreeMap<Lsn, Arc<str>>,
+    parts: Vec<(String, Place)>,
+    manifests: Vec<Manifest>,
+}
+
+impl Found {
+    fn add_archive(&mut self, dir: &Dir, path: &str) -> Result<()> {
+        let failed = |source| Error::io("list the archive", path.as_ref(), source);
+        let archive = DirArchive::new(dir.storage().clone(), path).map_err(failed)?;
+        let target: Arc<dyn ArchiveTarget> = Arc::new(archive);
+        let is_elsewhere = dir.path() != Path::new(path);
+        for name in target.list().map_err(failed)? {
+            let place = Place::Archive(target.clone(), name.clone());
+            if let Some((base, last)) = names::parse_archived(&name) {
+                self.segments.push((base, Some(last), place));
+                let shown = if is_elsewhere { format!("{path}/{name}") } else { name };
+                self.shown.insert(base, shown.into());
+            } else if names::is_part(&name) {
+                self.parts.push((name, place));
+            } else if names::is_archived_checkpoint(&name) {
+                self.manifests.push(checkpoint::read_manifest(&*target, &name)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn gather(mut self, dir: &Dir, store_id: Option<StoreId>, proven: Option<Evidence>) -> Source {
+        self.segments.sort_by_key(|(base, ..)| *base);
+        let first = first_without_gap(&self.segments);
+        let segments = self.segments.split_off(first);
+        // Its name says how far an archived segment reaches; it has no successor that would.
+        let named = segments.last().and_then(|(_, last, _)| *last);
+        let named = named.map(|lsn| Evidence { lsn, source: EvidenceSource::FileName });
+        let bases = segments.iter().map(|(base, ..)| *base).collect();
+        let mut gathered = Gathered::default();
+        for (base, _, place) in segments {
+            gathered.add(names::segment(base), place);
+        }
+        // The store's own come last and take the place of copies.
+        self.parts.into_iter().for_each(|(name, place)| gathered.add(name, place));
+        let own = self.manifests.iter().filter(|manifest| Some(manifest.store_id) == store_id);
+        let mut checkpoints: Vec<Checkpoint> =
+            own.flat_map(|manifest| manifest.checkpoints.clone()).collect();
+        checkpoints.sort_by_key(|checkpoint| (checkpoint.lsn, checkpoint.generation));
+        checkpoints.dedup();
+        let trail = Dir::new(Arc::new(gathered), dir.path());
+        let proven = [proven, named].into_iter().flatten().max_by_key(|evidence| evidence.lsn);
+        let (store_id, options) = (store_id.unwrap_or(StoreId([0; 16])), default_persisted());
+        Source { trail, store_id, options, checkpoints, bases, shown: self.shown, proven }
+    }
+}
+
+/// Where the newest stretch of segments begins that follow each other without a gap.
+fn first_without_gap(segments: &[Segment]) -> usize {
+    let follows = |index: &usize| {
+        let (_, last, _) = &segments[index - 1];
+        // Without a name that says it, a segment ends where the next one begins, or is found out to be damaged.
+        last.is_none_or(|last| last.next() == segments[*index].0)
+    };
+    (1..segments.len()).rev().find(|index| !follows(index)).unwrap_or(0)
+}

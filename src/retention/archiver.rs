@@ -1,0 +1,125 @@
+//! Sees to it that finished segments and checkpoints are in the archive before they may go.
+
+use std::io;
+use std::sync::Arc;
+
+use super::FileReason;
+use crate::checkpoint;
+use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
+use crate::format::names;
+use crate::lsn::Lsn;
+use crate::storage::dir::Dir;
+use crate::storage::{ArchiveTarget, File, read_full_at};
+use crate::wal::{SegmentSummary, Wal};
+
+/// What is known about a store's archive. Whoever changes which files are the store holds it.
+#[derive(Debug)]
+pub(crate) struct Archiver {
+    target: Arc<dyn ArchiveTarget>,
+    /// What the archive holds; asked for once.
+    names: Option<Vec<String>>,
+    /// All segments up to this LSN are there, as this process has seen for itself.
+    archived: Lsn,
+    /// The generations of the checkpoints that are there, seen likewise.
+    checkpoints: Vec<u64>,
+}
+
+impl Archiver {
+    pub(crate) fn new(target: Arc<dyn ArchiveTarget>) -> Archiver {
+        Archiver { target, names: None, archived: Lsn::ZERO, checkpoints: Vec::new() }
+    }
+
+    /// All segments up to this LSN are in the archive.
+    pub(crate) fn archived(&self) -> Lsn {
+        self.archived
+    }
+
+    /// Whether all of a manifest's checkpoints are there.
+    pub(crate) fn has_checkpoints_of(&self, manifest: &Manifest) -> bool {
+        manifest.checkpoints.iter().all(|checkpoint| self.checkpoints.contains(&checkpoint.generation))
+    }
+
+    /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied.
+    ///
+    /// # Errors
+    /// The first failure; what was copied until then is known.
+    pub(crate) fn run(
+        &mut self,
+        dir: &Dir,
+        wal: &Wal,
+        manifest: &Manifest,
+        segments: &[SegmentSummary],
+    ) -> Result<Vec<FileReason>> {
+        let mut names = match self.names.take() {
+            Some(names) => names,
+            None => self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source))?,
+        };
+        let mut copied = Vec::new();
+        let result = self.copy(dir, wal, manifest, segments, &mut names, &mut copied);
+        self.names = Some(names);
+        result.map(|()| copied)
+    }
+
+    /// Makes sure that the archive is this store's own: in one of several stores, segments of one could be taken for
+    /// those of another. Returns what it holds.
+    fn claim(&self, manifest: &Manifest) -> io::Result<Vec<String>> {
+        let owner = manifest.store_id.to_string();
+        let is_ours = |file: Arc<dyn File>| {
+            let mut bytes = vec![0; owner.len() + 1];
+            let filled = read_full_at(&*file, &mut bytes, 0)?;
+            if bytes[..filled] == *owner.as_bytes() {
+                return Ok(());
+            }
+            let found = String::from_utf8_lossy(&bytes[..filled]).into_owned();
+            let reason =
+                format!("the archive belongs to store {found}, and this is {owner}; choose another one");
+            Err(io::Error::other(reason))
+        };
+        match self.target.store(names::ARCHIVE_OWNER, &mut owner.as_bytes(), &is_ours) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                is_ours(self.target.open(names::ARCHIVE_OWNER)?)?;
+            }
+            stored => stored?,
+        }
+        self.target.list()
+    }
+
+    fn copy(
+        &mut self,
+        dir: &Dir,
+        wal: &Wal,
+        manifest: &Manifest,
+        segments: &[SegmentSummary],
+        names: &mut Vec<String>,
+        copied: &mut Vec<FileReason>,
+    ) -> Result<()> {
+        let mut note = |names: &mut Vec<String>, name: String, file: String| {
+            // One that was there was copied by an earlier process.
+            if !names.contains(&name) {
+                let reason = format!("copied to {name}, and read back");
+                copied.push(FileReason { file, reason });
+                names.push(name);
+            }
+        };
+        for pair in segments.windows(2) {
+            let [segment, successor] = pair else { continue };
+            if segment.last_lsn > self.archived {
+                let name = wal.archive(segment.base_lsn, successor.base_lsn, names, &*self.target)?;
+                note(names, name, segment.file.to_string());
+                self.archived = segment.last_lsn;
+            }
+        }
+        for checkpoint in &manifest.checkpoints {
+            if !self.checkpoints.contains(&checkpoint.generation) {
+                let name = checkpoint::archive(dir, manifest, checkpoint, names, &*self.target)?;
+                for file in checkpoint.files() {
+                    note(names, file.clone(), file);
+                }
+                names.push(name);
+                self.checkpoints.push(checkpoint.generation);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! Shows that a store can go back to any LSN and any time that it, or its archive, still has; that backups are stores of
+//! their own; and that nothing goes before it is in the archive.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use forelog::storage::{ArchiveTarget, DirArchive, File, SimDisk};
+use forelog::{Db, Error, Lsn, Options, RestoreTarget, WriteBatch, care};
+
+use support::{DIR, store_on};
+
+type State = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
+const ARCHIVE: &str = "archive";
+
+fn options(disk: &SimDisk) -> Options {
+    store_on(disk).checkpoint_after_bytes(None)
+}
+
+fn state(db: &Db) -> State {
+    let mut state = State::new();
+    for name in db.keyspaces() {
+        for entry in db.find_keyspace(&name).unwrap().iter() {
+            state.insert((name.clone(), entry.key().to_vec()), entry.value().to_vec());
+        }
+    }
+    state
+}
+
+/// Writes that follow from a seed, and the state after each LSN.
+struct History {
+    random: fastrand::Rng,
+    /// By LSN; the first is the empty state, at 0.
+    states: Vec<State>,
+    clock_us: u64,
+}
+
+impl History {
+    fn new(seed: u64) -> History {
+        println!("seed {seed}");
+        let clock_us = 1_700_000_000_000_000;
+        History { random: fastrand::Rng::with_seed(seed), states: vec![State::new()], clock_us }
+    }
+
+    /// What is at an LSN that has no change of its own (a mark, the creation of a keyspace) is what was before it.
+    fn reach(&mut self, lsn: Lsn) {
+        while (self.states.len() as u64) <= lsn.get() {
+            self.states.push(self.states.last().unwrap().clone());
+        }
+    }
+
+    fn write(&mut self, disk: &SimDisk, db: &Db, count: usize) {
+        for _ in 0..count {
+            self.clock_us += self.random.u64(1..1000);
+            disk.set_clock_us(self.clock_us);
+            let name = ["default", "users", "emails"][self.random.usize(..3)];
+            let space = db.keyspace(name).unwrap();
+            self.reach(db.visible_lsn());
+            let mut next = self.states.last().unwrap().clone();
+            let mut batch = WriteBatch::new();
+            for _ in 0..self.random.usize(1..4) {
+                let key = format!("key{}", self.random.u32(..40)).into_bytes();
+                if self.random.u8(..4) == 0 {
+                    batch.delete_in(&space, &key);
+                    next.remove(&(name.to_owned(), key));
+                } else {
+                    let value = vec![self.random.alphanumeric() as u8; self.random.usize(..600)];
+                    batch.put_in(&space, &key, &value);
+                    next.insert((name.to_owned(), key), value);
+                }
+            }
+            let lsn = db.write(batch).unwrap();
+            self.reach(lsn.previous());
+            self.states.push(next);
+        }
+    }
+
+    fn last(&self) -> Lsn {
+        Lsn::new(self.states.len() as u64 - 1)
+    }
+
+    /// Restores to an LSN and compares.
+    fn check(&self, disk: &SimDisk, from: &str, lsn: u64) {
+        let disk = disk.fork();
+        let storage = Arc::new(disk.clone());
+        let copied = Db::restore_on(storage, from, "out", RestoreTarget::Lsn(Lsn::new(lsn))).unwrap();
+        assert_eq!(copied.lsn, Lsn::new(lsn), "from {from}");
+        let db = options(&disk).open("out").unwrap();
+        assert_eq!(state(&db), self.states[usize::try_from(lsn).unwrap()], "from {from} to LSN {lsn}");
+        assert_eq!(db.store_id(), copied.store_id);
+        assert_eq!(db.put("more", "1").unwrap(), Lsn::new(lsn + 1));
+    }
+}
+
+/// A store with checkpoints, an archive, and what was written, closed in the middle and once more at the end.
+fn archived(seed: u64, rounds: usize, writes: usize, policy: &str) -> (SimDisk, History) {
+    let disk = SimDisk::new(seed);
+    let mut history = History::new(seed);
+    let policy: forelog::Retention = policy.parse().unwrap();
+    for _ in 0..rounds {
+        let open = options(&disk).archive(Some(Path::new(ARCHIVE))).retention(policy.clone());
+        let db = open.open(DIR).unwrap();
+        history.write(&disk, &db, writes);
+        db.checkpoint().unwrap();
+        history.write(&disk, &db, writes / 2);
+        let stats = db.stats();
+        assert_eq!((stats.archive_failure, stats.checkpoint_failure), (None, None));
+        db.close().unwrap();
+        history.reach(db.stats().last_lsn);
+    }
+    (disk, history)
+}
+
+/// The property: for every LSN that is still covered, restoring to it equals the model after it. From the store with its
+/// archive to any LSN at all; from the archive alone to any that is in it; from a store without an archive as far as it
+/// goes back.
+#[test]
+fn any_lsn_can_be_restored() {
+    let (disk, history) = archived(1, 3, 40, "any()");
+    let first = care::survey_on(Arc::new(disk.clone()), DIR).unwrap().first_lsn.get();
+    assert!(first > 50, "the store itself goes back to {first}");
+    for lsn in 0..=history.last().get() {
+        history.check(&disk, DIR, lsn);
+    }
+    let in_archive = care::read_log_on(Arc::new(disk.clone()), ARCHIVE).unwrap().last().unwrap().unwrap().lsn;
+    assert!(in_archive.get() > first - 10);
+    for lsn in (0..=in_archive.get()).step_by(3) {
+        history.check(&disk, ARCHIVE, lsn);
+    }
+
+    let disk = SimDisk::new(2);
+    let mut history = History::new(2);
+    let db = options(&disk).retention("all()".parse().unwrap()).keep_checkpoints(3).open(DIR).unwrap();
+    for _ in 0..4 {
+        history.write(&disk, &db, 30);
+        db.checkpoint().unwrap();
+    }
+    history.write(&disk, &db, 10);
+    for lsn in (0..=history.last().get()).step_by(2) {
+        history.check(&disk, DIR, lsn); // beside a live writer
+    }
+}
+
+/// Shows that a time names the last LSN that is not younger, wherever it falls.
+#[test]
+fn any_time_can_be_restored() {
+    let (disk, history) = archived(3, 2, 30, "any()");
+    let records = care::read_log_on(Arc::new(disk.clone()), DIR).unwrap().map(Result::unwrap);
+    let times: Vec<(Lsn, u64)> = records.map(|record| (record.lsn, record.time_us)).collect();
+    assert_eq!(times.len() as u64, history.last().get());
+    for (_, exact) in times.iter().step_by(3) {
+        for time_us in [exact - 1, *exact, exact + 1] {
+            let disk = disk.fork();
+            let target = RestoreTarget::TimeUs(time_us);
+            let copied = Db::restore_on(Arc::new(disk.clone()), DIR, "out", target).unwrap();
+            let expected =
+                times.iter().rfind(|(_, time)| *time <= time_us).map_or(Lsn::ZERO, |(lsn, _)| *lsn);
+            assert_eq!(copied.lsn, expected, "at {time_us}");
+            let db = options(&disk).open("out").unwrap();
+            assert_eq!(state(&db), history.states[usize::try_from(expected.get()).unwrap()]);
+        }
+    }
+    let before = Db::restore_on(Arc::new(disk.clone()), DIR, "out", RestoreTarget::TimeUs(1)).unwrap();
+    assert_eq!(before.lsn, Lsn::ZERO);
+}
+
+/// Shows that the log can be read from the first record on, although the store begins later.
+#[test]
+fn the_trail_outlives_pruning() {
+    let (disk, history) = archived(4, 2, 40, "any()");
+    let lsns = |from: &str| -> Vec<u64> {
+        care::read_log_on(Arc::new(disk.clone()), from)
+            .unwrap()
+            .map(|record| record.unwrap().lsn.get())
+            .collect()
+    };
+    assert!(lsns(DIR).into_iter().eq(1..=history.last().get()));
+    let archived = lsns(ARCHIVE);
+    assert!(archived.len() > 50 && archived.iter().copied().eq(1..=archived.len() as u64));
+}
+
+/// Shows what is refused, with the right error, and that nothing is made then.
+#[test]
+fn what_cannot_be_restored() {
+    let disk = SimDisk::new(5);
+    let mut history = History::new(5);
+    let db = options(&disk).open(DIR).unwrap();
+    history.write(&disk, &db, 60);
+    let covered = db.checkpoint().unwrap();
+    db.put("a", "1").unwrap();
+    db.close().unwrap();
+    let restore = |from: &str, out: &str, target| Db::restore_on(Arc::new(disk.clone()), from, out, target);
+    let old = restore(DIR, "out", RestoreTarget::Lsn(Lsn::new(5)));
+    assert!(matches!(old, Err(Error::Compacted { oldest }) if oldest == covered), "{old:?}");
+    let young = restore(DIR, "out", RestoreTarget::Lsn(Lsn::new(9999)));
+    assert!(matches!(young, Err(Error::InvalidOption { .. })), "{young:?}");
+    let early = restore(DIR, "out", RestoreTarget::TimeUs(1));
+    assert!(matches!(early, Err(Error::Compacted { .. })), "{early:?}");
+    assert!(matches!(restore("nowhere", "out", RestoreTarget::Latest), Err(Error::NoStore { .. })));
+    assert!(matches!(restore(DIR, DIR, RestoreTarget::Latest), Err(Error::Exists { .. })));
+    assert!(disk.files().iter().all(|path| !path.starts_with("out")));
+    restore(DIR, "out", RestoreTarget::Latest).unwrap();
+}
+
+/// Shows that a backup of a store that is being written is a store of its own, and the state at its LSN.
+#[test]
+fn a_backup_is_a_store() {
+    let disk = SimDisk::new(6);
+    let mut history = History::new(6);
+    let db = options(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    history.write(&disk, &db, 50);
+    let copied = db.backup("copy").unwrap();
+    history.write(&disk, &db, 20);
+    assert!(matches!(db.backup("copy"), Err(Error::Exists { .. })));
+    assert!(matches!(db.backup(DIR), Err(Error::Exists { .. })));
+
+    // It is durable when it is there.
+    let disk = disk.power_cut(&forelog::storage::Outcome::None);
+    let copy = options(&disk).open("copy").unwrap();
+    assert_eq!(state(&copy), history.states[usize::try_from(copied.lsn.get()).unwrap()]);
+    assert_ne!(copy.store_id(), db.store_id());
+    assert_eq!(copy.stats().archived_lsn, None, "two stores in one archive would be refused");
+    assert_eq!(copy.put("more", "1").unwrap(), copied.lsn.next());
+    copy.checkpoint().unwrap();
+    copy.close().unwrap();
+    let files = disk.files().iter().filter(|path| path.starts_with("copy")).count() as u64;
+    assert_eq!(files, copied.files);
+    let verified = care::verify_on(Arc::new(disk.clone()), "copy").unwrap();
+    assert_eq!(verified.problems, []);
+}
+
+/// An archive that can be told to fail.
+#[derive(Debug)]
+struct Unreliable {
+    archive: DirArchive,
+    fails: AtomicBool,
+}
+
+impl ArchiveTarget for Unreliable {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.archive.list()
+    }
+    fn store(
+        &self,
+        name: &str,
+        content: &mut dyn Read,
+        check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(io::Error::other("no route to the archive"));
+        }
+        self.archive.store(name, content, check)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.archive.open(name)
+    }
+}
+
+/// Shows that nothing goes while the archive cannot be reached, that this can be seen, that the store goes on, and that
+/// it is made up for.
+#[test]
+fn what_is_not_in_the_archive_stays() {
+    let disk = SimDisk::new(7);
+    let archive = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let target = Arc::new(Unreliable { archive, fails: AtomicBool::new(true) });
+    let mut history = History::new(7);
+    let db = options(&disk).archive_target(Some(target.clone())).open(DIR).unwrap();
+    let files = |ending: &str| {
+        let store = disk.files().into_iter().filter(|path| path.starts_with(DIR));
+        store.filter(|path| path.to_str().unwrap().ends_with(ending)).count()
+    };
+    history.write(&disk, &db, 60);
+    db.checkpoint().unwrap();
+    let segments = files(".wal");
+    assert!(segments > 3);
+    assert!(db.stats().archive_failure.unwrap().contains("no route to the archive"));
+    assert_eq!(db.stats().archived_lsn, Some(Lsn::ZERO));
+    history.write(&disk, &db, 60);
+    db.checkpoint().unwrap();
+    assert!(files(".wal") > segments && files(".ckpt") == 2, "both checkpoints, all segments");
+    let report = db.prune(true).unwrap();
+    assert!(report.removed.is_empty());
+    assert!(report.kept.iter().any(|file| file.reason.contains("not in the archive yet")));
+
+    target.fails.store(false, Ordering::SeqCst);
+    let report = db.prune(false).unwrap();
+    assert!(report.archived.len() > segments && !report.removed.is_empty(), "{report:?}");
+    assert_eq!((files(".wal"), files(".ckpt"), db.stats().archive_failure), (1, 1, None));
+    db.close().unwrap();
+    history.check(&disk, ARCHIVE, 17);
+}
+
+/// Shows that an archive's damage is refused, and that another store's files of the same name are never overwritten.
+#[test]
+fn an_archive_is_checked() {
+    let (disk, history) = archived(8, 1, 60, "any()");
+    let segments: Vec<_> = disk
+        .files()
+        .into_iter()
+        .filter(|path| path.starts_with(ARCHIVE) && path.extension().is_some_and(|ending| ending == "wal"))
+        .collect();
+    assert!(segments.len() > 3);
+    for path in &segments {
+        let damaged = disk.fork();
+        let mut bytes = damaged.read_file(path).unwrap();
+        bytes[5000] ^= 1;
+        damaged.write_file(path, &bytes);
+        let restored = Db::restore_on(Arc::new(damaged), ARCHIVE, "out", RestoreTarget::Lsn(Lsn::new(50)));
+        // A checkpoint may stand in for what is damaged; then the state is right all the same.
+        if let Err(error) = restored {
+            assert!(matches!(error, Error::Corruption(_)), "{error}");
+        }
+    }
+    // Shortened, the last one is found out by its name.
+    let last = segments.last().unwrap();
+    let short = disk.fork();
+    let mut bytes = short.read_file(last).unwrap();
+    let end = bytes.len();
+    bytes[4096..end].fill(0);
+    short.write_file(last, &bytes);
+    let read = care::read_log_on(Arc::new(short), ARCHIVE).map(drop);
+    assert!(
+        matches!(&read, Err(Error::Corruption(found)) if found.to_string().contains("file's name")),
+        "{read:?}"
+    );
+
+    let other = options(&disk).archive(Some(Path::new(ARCHIVE))).open("other").unwrap();
+    let mut writes = History::new(9);
+    writes.write(&disk, &other, 60);
+    other.checkpoint().unwrap();
+    let failure = other.stats().archive_failure.unwrap();
+    assert!(failure.contains("the archive belongs to store"), "{failure}");
+    other.close().unwrap();
+    history.check(&disk, DIR, 30);
+}
