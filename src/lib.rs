@@ -1,7 +1,7 @@
 //! forelog is a durable, ordered, in-memory key-value store on a segmented write-ahead log.
 //!
 //! Every write goes to the log before it is applied to an ordered table in memory. Reading never touches the disk;
-//! opening rebuilds memory from the log. What was acknowledged survives a power cut, and after any crash the store is
+//! opening rebuilds memory from the newest checkpoint and the log behind it. What was acknowledged survives a power cut, and after any crash the store is
 //! the state after some write that is not earlier than the last acknowledged one.
 //!
 //! ```
@@ -26,6 +26,8 @@
 //! | store keys and values | [`Db`], [`WriteBatch`], [`Keyspace`], [`Snapshot`] |
 //! | choose what a write survives | [`Durability`], [`Options`] |
 //! | use the log alone | [`wal::Wal`], [`WalOptions`] |
+//! | keep the log short, and its past | [`Db::checkpoint`], [`Retention`], [`Options::archive`] |
+//! | copy a store, go back to any LSN | [`Db::backup`], [`Db::restore`] |
 //! | see what happened in a crash | [`RecoveryReport`], [`care::verify`] |
 //! | test your own code against power cuts | [`storage::SimDisk`]; [`crash_test`] does it to the store itself |
 //! | hear of every step of a write | [`event`] |
