@@ -311,6 +311,31 @@ fn what_is_not_in_the_archive_stays() {
     history.check(&disk, ARCHIVE, 17);
 }
 
+/// Shows that a compressed archive serves like any other, and takes less room.
+#[cfg(feature = "lz4")]
+#[test]
+fn an_archive_may_be_compressed() {
+    let disk = SimDisk::new(9);
+    let archive = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let target = Arc::new(forelog::storage::Compressed::new(archive));
+    let mut history = History::new(9);
+    let db = options(&disk).archive_target(Some(target)).open(DIR).unwrap();
+    history.write(&disk, &db, 60);
+    db.checkpoint().unwrap();
+    let (records, failure) = (db.visible_lsn(), db.stats().archive_failure);
+    assert_eq!(failure, None);
+    db.close().unwrap();
+    let files = disk.files();
+    let bytes = files.iter().filter(|path| path.starts_with(ARCHIVE)).map(|path| {
+        assert_eq!(path.extension().unwrap(), "lz4");
+        disk.read_file(path).unwrap().len()
+    });
+    assert!(bytes.sum::<usize>() < 20_000);
+    for lsn in [0, 17, 40, records.get()] {
+        history.check(&disk, ARCHIVE, lsn);
+    }
+}
+
 /// Shows that an archive's damage is refused, and that another store's files of the same name are never overwritten.
 #[test]
 fn an_archive_is_checked() {

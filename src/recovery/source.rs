@@ -53,8 +53,10 @@ impl Source {
         if files.iter().any(|name| name == names::MANIFEST) {
             return Source::of_store(dir, &files, manifest::read(dir)?);
         }
-        let archived =
-            |name: &String| names::parse_archived(name).is_some() || names::is_archived_checkpoint(name);
+        let archived = |name: &String| {
+            let name = name.strip_suffix(".lz4").unwrap_or(name);
+            names::parse_archived(name).is_some() || names::is_archived_checkpoint(name)
+        };
         if !files.iter().any(archived) {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
@@ -112,6 +114,9 @@ impl Found {
     fn add_archive(&mut self, dir: &Dir, path: &str) -> Result<()> {
         let failed = |source| Error::io("list the archive", path.as_ref(), source);
         let archive = DirArchive::new(dir.storage().clone(), path).map_err(failed)?;
+        // Reads what is compressed, and what is not.
+        #[cfg(feature = "lz4")]
+        let archive = crate::storage::Compressed::new(archive);
         let target: Arc<dyn ArchiveTarget> = Arc::new(archive);
         let is_elsewhere = dir.path() != Path::new(path);
         for name in target.list().map_err(failed)? {

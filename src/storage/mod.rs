@@ -22,6 +22,8 @@
 //! (bytes) and `locks`.
 
 pub(crate) mod archive;
+#[cfg(feature = "lz4")]
+mod compressed;
 mod content;
 pub(crate) mod dir;
 mod locks;
@@ -36,6 +38,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use archive::{ArchiveTarget, DirArchive};
+#[cfg(feature = "lz4")]
+pub use compressed::Compressed;
 pub use memory::MemoryDisk;
 pub use real::RealDisk;
 pub use sim::{
