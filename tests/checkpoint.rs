@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use forelog::storage::SimDisk;
+use forelog::storage::{Fault, FaultKind, OperationKind, SimDisk};
 use forelog::{Db, Error, Lsn, Options, Retention, WriteBatch};
 
 use support::{DIR, store_on};
@@ -196,4 +196,22 @@ fn a_checkpoint_on_close() {
     db.close().unwrap();
     assert!(matches!(db.checkpoint(), Err(Error::Closed)));
     assert!(matches!(db.prune(true), Err(Error::Closed)));
+}
+
+/// A manifest that was written and could not be given its name stayed behind, and its checkpoint's parts did not. Shows
+/// that nothing of a checkpoint that failed there is left, that the store goes on, and that the next one works.
+#[test]
+fn a_manifest_without_its_name_leaves_nothing_behind() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).open(DIR).unwrap();
+    fill(&db, 0, 10);
+    let before = disk.files();
+    disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Rename));
+    let error = db.checkpoint().unwrap_err();
+    assert!(matches!(error, Error::Io { op: "rename", .. }), "{error}");
+    assert_eq!(disk.files(), before);
+    assert_eq!(db.stats().checkpoint_failure, Some(error.to_string()));
+    fill(&db, 10, 20);
+    db.checkpoint().unwrap();
+    assert_eq!(db.stats().checkpoint_failure, None);
 }

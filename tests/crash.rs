@@ -14,8 +14,16 @@ use forelog::crash_test::{CrashPath, CrashReport, CrashTest};
 const LEAST_IMAGES: u64 = 100_000;
 
 /// Each of these must be at least a twentieth of it.
-const EACH: [CrashPath; 5] =
-    [CrashPath::Append, CrashPath::Rotation, CrashPath::Creation, CrashPath::Close, CrashPath::Recovery];
+const EACH: [CrashPath; 8] = [
+    CrashPath::Append,
+    CrashPath::Rotation,
+    CrashPath::Creation,
+    CrashPath::Close,
+    CrashPath::Recovery,
+    CrashPath::CheckpointRecovery,
+    CrashPath::Checkpoint,
+    CrashPath::Retention,
+];
 
 const ROUNDS: u64 = 1;
 

@@ -1,9 +1,10 @@
 //! Shows what happens when a call of the disk fails: the n-th one for every n, in every way, once and for ever, at a log
-//! alone and at a store.
+//! alone, at a store, and at a store that takes checkpoints.
 //!
 //! Demanded each time: no panic; an error of a kind that says that the disk is at fault, never that data is damaged or
 //! absent; no more writes after a failed write or sync; and, on a healthy disk again, whatever was acknowledged,
-//! with nothing half-visible, and a log that goes on.
+//! with nothing half-visible, and a log that goes on. What fails in a checkpoint and not in the log stops nothing: the
+//! store goes on at once, with the checkpoint that it had.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,7 +12,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 
+use forelog::event::{Event, Listener};
+use forelog::format::manifest::Manifest;
+use forelog::format::names;
 use forelog::storage::{Fault, FaultKind, OperationFilter, OperationKind, Outcome, SimDisk};
 use forelog::wal::Wal;
 use forelog::{Db, Durability, Error, Lsn, Result, WriteBatch, WriteOptions, care};
@@ -27,6 +32,10 @@ trait Subject {
     fn step(handle: &Self::Handle, step: Step) -> Result<()>;
     /// The writes that are there: number and length of each.
     fn writes(handle: &Self::Handle) -> Result<BTreeMap<u64, usize>>;
+    /// Looks at what a failed checkpoint has left, on a disk where everything but one call works.
+    fn is_tidy(_: &Self::Handle, _: &SimDisk) -> std::result::Result<(), String> {
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +53,16 @@ enum Step {
     RemoveBefore(u64),
     Read,
     Verify,
+    /// A checkpoint, and the removal of what it makes superfluous.
+    Checkpoint,
+    Prune,
     Close,
     Reopen,
 }
 
-use Step::{Buffered, Close, Cut, Mark, Read, RemoveBefore, Reopen, Rotate, Spare, Sync, Verify};
+use Step::{
+    Buffered, Checkpoint, Close, Cut, Mark, Prune, Read, RemoveBefore, Reopen, Rotate, Spare, Sync, Verify,
+};
 
 struct Log;
 
@@ -95,7 +109,7 @@ impl Subject for Log {
             Read => wal.read_from(wal.oldest_lsn())?.try_for_each(|record| record.map(drop)),
             Verify => wal.verify().map(drop),
             Close => wal.close(),
-            Reopen => Ok(()),
+            Checkpoint | Prune | Reopen => Ok(()),
         }
     }
 
@@ -144,6 +158,8 @@ impl Subject for Store {
             db.write_with(batch, &WriteOptions::new().durability(durability)).map(drop)
         };
         match step {
+            Checkpoint => db.checkpoint().map(drop),
+            Prune => db.prune(false).map(drop),
             Sync(number, len) => write(number, len, Durability::Sync),
             Buffered(number, len) => write(number, len, Durability::Buffered),
             Mark => db.mark(),
@@ -167,6 +183,96 @@ impl Subject for Store {
     }
 }
 
+/// A store that takes checkpoints by hand, and keeps so many.
+struct Kept<const CHECKPOINTS: u32>;
+
+/// Hears why a checkpoint, or what follows one, has failed.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Option<Error>>);
+
+impl Listener for Heard {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::CheckpointFailed { error } = event {
+            *self.0.lock().unwrap() = Some((*error).clone());
+        }
+    }
+}
+
+impl<const CHECKPOINTS: u32> Subject for Kept<CHECKPOINTS> {
+    type Handle = (Db, Arc<Heard>);
+    const NAME: &'static str = "store with checkpoints";
+    const STEPS: &'static [Step] = &[
+        Sync(1, 100),
+        Buffered(2, 2000),
+        Checkpoint,
+        Sync(3, 2500),
+        Buffered(4, 3000),
+        Checkpoint,
+        Sync(5, 700),
+        Prune,
+        Buffered(6, 3900),
+        Checkpoint,
+        Close,
+        Reopen,
+        Sync(7, 3900),
+        Checkpoint,
+        Prune,
+        Read,
+        Sync(8, 3900), // in the next segment
+        Close,
+    ];
+
+    fn open(disk: &SimDisk) -> Result<Self::Handle> {
+        let heard = Arc::new(Heard::default());
+        let options = store_on(disk).checkpoint_after_bytes(None).keep_checkpoints(CHECKPOINTS);
+        let db = options.listener(heard.clone()).open(DIR)?;
+        let passed_over = &db.recovery_report().damaged_checkpoints;
+        assert!(passed_over.is_empty(), "{passed_over:?}");
+        Ok((db, heard))
+    }
+
+    fn step((db, heard): &Self::Handle, step: Step) -> Result<()> {
+        if !matches!(step, Checkpoint | Prune) {
+            return Store::step(db, step);
+        }
+        let before = db.stats().checkpoint_lsn;
+        let result = Store::step(db, step);
+        let after = db.stats();
+        let Some(error) = heard.0.lock().unwrap().take() else {
+            assert!(result.is_ok(), "{result:?} and nobody heard of it");
+            assert!(step == Prune || after.checkpoint_failure.is_none(), "{after:?}");
+            return Ok(());
+        };
+        assert_eq!(after.checkpoint_failure, Some(error.to_string()));
+        assert_eq!(after.poisoned, matches!(error, Error::Poisoned { .. }), "{error}");
+        match result {
+            // The checkpoint is there; what was to go after it is not gone.
+            Ok(()) => assert_eq!(after.checkpoint_lsn, Some(after.visible_lsn)),
+            Err(told) => {
+                assert_eq!(told.to_string(), error.to_string());
+                assert_eq!(after.checkpoint_lsn, before, "{told}");
+            }
+        }
+        Err(error)
+    }
+
+    fn writes((db, _): &Self::Handle) -> Result<BTreeMap<u64, usize>> {
+        Store::writes(db)
+    }
+
+    fn is_tidy(_: &Self::Handle, disk: &SimDisk) -> std::result::Result<(), String> {
+        let bytes = disk.read_file(format!("{DIR}/{}", names::MANIFEST)).unwrap();
+        let manifest = Manifest::decode(&bytes).unwrap();
+        let named: Vec<String> =
+            manifest.checkpoints.iter().flat_map(forelog::format::manifest::Checkpoint::files).collect();
+        let files = disk.files();
+        let left = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).find(|name| {
+            *name == names::MANIFEST_TMP || names::is_part(name) && !named.contains(&(*name).to_owned())
+        });
+        left.map_or(Ok(()), |left| Err(format!("{left} is left")))
+    }
+}
+
 /// Which write a payload is of, and its length.
 fn number_of(payload: &[u8]) -> (u64, usize) {
     let text = String::from_utf8_lossy(payload);
@@ -185,6 +291,7 @@ fn check<S: Subject>(fault: &Fault) -> u64 {
     let mut removed_below = 0;
     let mut handle = None;
     let mut poisoned = false;
+    let mut doomed = false; // a sync of the directory has failed, and each later one will
     for step in std::iter::once(&Reopen).chain(S::STEPS) {
         let what = format!("{what}, {step:?}");
         if *step == Reopen {
@@ -230,9 +337,17 @@ fn check<S: Subject>(fault: &Fault) -> u64 {
                 }
             }
             Err(error) => {
-                assert!(poisoned || disk.faults_hit() > hits, "{what}: {error} without a fault");
+                assert!(poisoned || doomed || disk.faults_hit() > hits, "{what}: {error} without a fault");
                 is_the_disks_fault(&what, &error);
-                if *step == Spare && !poisoned {
+                if matches!(step, Checkpoint | Prune) && matches!(error, Error::Io { .. }) {
+                    // The store goes on, and the next process would find the same.
+                    let op = if let Error::Io { op, .. } = error { op } else { "" };
+                    doomed |= op == "sync directory";
+                    if !fault.forever && !["remove", "list directory", "sync directory"].contains(&op) {
+                        S::is_tidy(handle, &disk).unwrap_or_else(|left| panic!("{what}: {error}: {left}"));
+                    }
+                    reopened::<S>(&what, &disk.fork(), &acknowledged, &written, (gone_from, removed_below));
+                } else if *step == Spare && !poisoned {
                     assert!(matches!(error, Error::Io { .. }), "{what}: {error}");
                 } else if !matches!(step, Read | Verify) {
                     assert!(matches!(error, Error::Poisoned { .. }), "{what}: {error}");
@@ -251,24 +366,36 @@ fn check<S: Subject>(fault: &Fault) -> u64 {
     let unsynced = disk.crash_point_now().apply(&Outcome::None);
     let worlds = [disk.fork(), disk.kill()].into_iter().chain((!lost).then_some(unsynced));
     for disk in worlds {
-        let handle = S::open(&disk).unwrap_or_else(|error| panic!("{what}: healthy again, and {error}"));
-        let found = S::writes(&handle).unwrap();
-        for (number, len) in &found {
-            assert_eq!(written.get(number), Some(len), "{what}: {number} was never written so");
-        }
-        let there =
-            |number: &u64| found.contains_key(number) || *number >= gone_from || *number <= removed_below;
-        let missing: Vec<_> = acknowledged.keys().filter(|number| !there(number)).collect();
-        assert_eq!(missing, Vec::<&u64>::new(), "{what}: {found:?}");
-        S::step(&handle, Sync(9, 50)).unwrap();
-        S::step(&handle, Close).unwrap();
-        drop(handle);
-        let mut after = found.clone();
-        after.insert(9, 50);
-        let handle = S::open(&disk.power_cut(&Outcome::None)).unwrap();
-        assert_eq!(S::writes(&handle).unwrap(), after, "{what}: opened twice");
+        reopened::<S>(&what, &disk, &acknowledged, &written, (gone_from, removed_below));
     }
     hits
+}
+
+/// Opens on a healthy disk: what was acknowledged is there, and it goes on.
+fn reopened<S: Subject>(
+    what: &str,
+    disk: &SimDisk,
+    acknowledged: &BTreeMap<u64, usize>,
+    written: &BTreeMap<u64, usize>,
+    (gone_from, removed_below): (u64, u64),
+) {
+    let handle = S::open(disk).unwrap_or_else(|error| panic!("{what}: healthy again, and {error}"));
+    let found = S::writes(&handle).unwrap();
+    for (number, len) in &found {
+        assert_eq!(written.get(number), Some(len), "{what}: {number} was never written so");
+    }
+    let there = |number: &u64| found.contains_key(number) || *number >= gone_from || *number <= removed_below;
+    let missing: Vec<_> = acknowledged.keys().filter(|number| !there(number)).collect();
+    assert_eq!(missing, Vec::<&u64>::new(), "{what}: {found:?}");
+    S::step(&handle, Sync(9, 50)).unwrap();
+    S::step(&handle, Checkpoint).unwrap();
+    S::is_tidy(&handle, disk).unwrap_or_else(|left| panic!("{what}: {left}"));
+    S::step(&handle, Close).unwrap();
+    drop(handle);
+    let mut after = found.clone();
+    after.insert(9, 50);
+    let handle = S::open(&disk.power_cut(&Outcome::None)).unwrap();
+    assert_eq!(S::writes(&handle).unwrap(), after, "{what}: opened twice");
 }
 
 /// An error that a caller can tell from damage and from absence.
@@ -319,6 +446,16 @@ fn every_failed_call_of_a_store() {
     every_error::<Store>();
 }
 
+#[test]
+fn every_failed_call_of_a_store_with_a_checkpoint() {
+    every_error::<Kept<1>>();
+}
+
+#[test]
+fn every_failed_call_of_a_store_with_two_checkpoints() {
+    every_error::<Kept<2>>();
+}
+
 /// After a failed sync the pages are clean and lost, or what is on disk is in the cache again. Only files lose pages
 /// so: a directory whose sync failed is what is on disk.
 #[test]
@@ -327,11 +464,15 @@ fn every_failed_sync() {
     for forever in [false, true] {
         for kind in [FaultKind::SyncLost, FaultKind::SyncReverted] {
             hits += every::<Log>(kind, forever, OperationKind::Sync)
-                + every::<Store>(kind, forever, OperationKind::Sync);
+                + every::<Store>(kind, forever, OperationKind::Sync)
+                + every::<Kept<1>>(kind, forever, OperationKind::Sync)
+                + every::<Kept<2>>(kind, forever, OperationKind::Sync);
         }
         let kind = FaultKind::SyncReverted;
         hits += every::<Log>(kind, forever, OperationKind::SyncDir)
-            + every::<Store>(kind, forever, OperationKind::SyncDir);
+            + every::<Store>(kind, forever, OperationKind::SyncDir)
+            + every::<Kept<1>>(kind, forever, OperationKind::SyncDir)
+            + every::<Kept<2>>(kind, forever, OperationKind::SyncDir);
     }
     println!("{hits} syncs failed");
 }
@@ -399,7 +540,7 @@ fn a_failed_read_is_neither_damage_nor_absence() {
         assert!(matches!(&verified, Err(Error::Io { .. })), "{verified:?}");
         disk.clear_faults();
         disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Read).at(at));
-        let verified = care::verify_on(std::sync::Arc::new(disk.clone()), DIR);
+        let verified = care::verify_on(Arc::new(disk.clone()), DIR);
         assert!(disk.faults_hit() < 2 || matches!(&verified, Err(Error::Io { .. })), "{verified:?}");
     }
 }
@@ -431,4 +572,45 @@ fn a_full_disk_refuses_and_room_brings_the_log_back() {
         assert!(disk.read_file(segment(1)).is_some() && !segments(&disk).is_empty());
     }
     println!("the disk was full {full} times");
+}
+
+/// The disk fills up while a checkpoint is taken, at every size: the store goes on with the checkpoint that it had, and
+/// once there is room, the next one works.
+#[test]
+fn a_full_disk_costs_a_checkpoint_and_nothing_else() {
+    let (mut full, mut room) = (0, 0);
+    loop {
+        let disk = SimDisk::new(1);
+        let kept = Kept::<2>::open(&disk).unwrap();
+        let steps =
+            [Sync(1, 100), Checkpoint, Buffered(2, 2000), Sync(3, 2500), Checkpoint, Buffered(4, 900)];
+        steps.into_iter().for_each(|step| Kept::<2>::step(&kept, step).unwrap());
+        let old = kept.0.stats().checkpoint_lsn;
+        let used: usize = disk.files().iter().map(|path| disk.read_file(path).unwrap().len()).sum();
+        disk.set_quota(used as u64 + room);
+        let result = kept.0.checkpoint();
+        let fits = result.is_ok() && kept.0.stats().checkpoint_failure.is_none();
+        if let Err(error) = result {
+            assert!(matches!(&error, Error::Io { op: "write", .. }), "{error}");
+            assert_eq!(kept.0.stats().checkpoint_lsn, old);
+        }
+        Kept::<2>::is_tidy(&kept, &disk).unwrap();
+        kept.0.put("more", "there is room in the segment").unwrap();
+        kept.0.delete("more").unwrap();
+        disk.set_quota(u64::MAX);
+        kept.0.checkpoint().unwrap();
+        assert_eq!(kept.0.stats().checkpoint_failure, None, "room {room}");
+        drop(kept);
+        let writes = BTreeMap::from([(1, 100), (2, 2000), (3, 2500), (4, 900)]);
+        let mut all = writes.clone();
+        all.insert(9, 50);
+        reopened::<Kept<2>>(&format!("room {room}"), &disk, &writes, &all, (u64::MAX, 0));
+        if fits {
+            break;
+        }
+        full += 1;
+        room += 61;
+    }
+    assert!(full > 50, "{full}");
+    println!("the disk was full {full} times in a checkpoint");
 }

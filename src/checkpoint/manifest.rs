@@ -31,13 +31,12 @@ pub(crate) fn write(dir: &Dir, manifest: &Manifest) -> Result<()> {
     if dir.list()?.iter().any(|name| name == names::MANIFEST_TMP) {
         dir.remove(names::MANIFEST_TMP)?;
     }
-    let written = write_tmp(dir, manifest);
-    if written.is_err() {
+    let renamed = write_tmp(dir, manifest).and_then(|()| dir.rename(names::MANIFEST_TMP, names::MANIFEST));
+    if renamed.is_err() {
         // A full disk: what was begun takes room. If it cannot be removed either, the next opening does it.
         let _ = dir.remove(names::MANIFEST_TMP);
     }
-    written?;
-    dir.rename(names::MANIFEST_TMP, names::MANIFEST)?;
+    renamed?;
     dir.sync()
 }
 

@@ -24,6 +24,11 @@ impl Draw {
         self.next() % bound
     }
 
+    /// An index below `count`, which is not 0.
+    pub(super) fn choice(&mut self, count: usize) -> usize {
+        usize::try_from(self.below(count.max(1) as u64)).unwrap_or(0)
+    }
+
     /// True once in so many draws.
     pub(super) fn one_in(&mut self, odds: u64) -> bool {
         self.below(odds) == 0

@@ -9,12 +9,12 @@ use super::report::{CrashPath, CrashReport, Violation};
 use super::run::{Failure, Moment, Run};
 use super::script::{Flavor, ScriptId, Step};
 use super::subject::Subject;
-use super::timeline::{Expect, Seen, Timeline};
+use super::timeline::{Expect, Seen, Timeline, Verdict};
 use crate::storage::{CrashPoint, Fault, FaultKind, OperationFilter, OperationKind, Outcome, SimDisk};
 
-/// The images that were judged already, by fingerprint, with the LSN and the hash of the state that was found.
+/// The images that were judged already, by fingerprint, with what was found.
 #[derive(Default)]
-pub(super) struct Known(Mutex<HashMap<u128, (u64, u64)>>);
+pub(super) struct Known(Mutex<HashMap<u128, Verdict>>);
 
 /// Runs one script with all its crashes.
 pub(super) fn enumerate_script<S: Subject>(subject: &S, id: ScriptId, known: &Known) -> CrashReport {
@@ -61,7 +61,7 @@ impl<S: Subject> Search<'_, S> {
     /// The script runs once; the power goes at each operation.
     fn power_cuts(&mut self, steps: &[Step<S::Action>]) {
         let disk = self.id.disk();
-        let run = Run::new(self.subject, &disk, nothing());
+        let run = Run::new(self.subject, &disk, Expect::nothing());
         self.record_and_enumerate(run, &disk, steps, 0, &[]);
     }
 
@@ -72,7 +72,9 @@ impl<S: Subject> Search<'_, S> {
         for operation in 1.. {
             let disk = self.id.disk();
             let trail = format!("killed at operation {operation}");
-            let Some((disk, expect)) = self.kill(&disk, nothing(), steps, operation, &trail) else { return };
+            let Some((disk, expect)) = self.kill(&disk, Expect::nothing(), steps, operation, &trail) else {
+                return;
+            };
             if self.draw.one_in(4) {
                 let twice = 1 + self.draw.below(40);
                 let trail = [trail.clone(), format!("the next process killed {twice} operations on")];
@@ -132,11 +134,10 @@ impl<S: Subject> Search<'_, S> {
                 let disk = self.id.disk();
                 disk.fail(Fault::new(kind).on(on).at(sync));
                 let trail = [format!("{kind:?} at {on:?} number {sync}")];
-                let mut run = Run::new(self.subject, &disk, nothing());
+                let mut run = Run::new(self.subject, &disk, Expect::nothing());
                 let result = run.all(steps);
-                let expect = run.expect();
                 self.report.openings += run.openings;
-                drop(run);
+                let expect = run.end();
                 match result {
                     Err(Failure::Refused(_)) => {}
                     Ok(()) if disk.faults_hit() == 0 => break,
@@ -156,8 +157,9 @@ impl<S: Subject> Search<'_, S> {
     }
 
     /// What a process does after a crash.
-    fn then(&mut self) -> [Step<S::Action>; 3] {
-        [Step::Open, Step::Act(self.subject.probe(&mut self.draw)), Step::Close]
+    fn then(&mut self) -> Vec<Step<S::Action>> {
+        let actions = self.subject.follow_up(&mut self.draw).into_iter().map(Step::Act);
+        std::iter::once(Step::Open).chain(actions).chain([Step::Close]).collect()
     }
 
     fn next_process(&mut self, disk: &SimDisk, expect: Expect, trail: &[String]) {
@@ -191,7 +193,7 @@ impl<S: Subject> Search<'_, S> {
             };
             let path = self.mix.unwrap_or(moment.path);
             self.report.paths.entry(path).or_default().points += 1;
-            for outcome in point.outcomes(&self.id.limits(depth), self.id.seed) {
+            for outcome in point.outcomes(&self.id.limits(depth, path), self.id.seed) {
                 self.report.paths.entry(path).or_default().outcomes += 1;
                 self.image(&Scene { point, outcome, moment, depth, trail });
             }
@@ -204,8 +206,8 @@ impl<S: Subject> Search<'_, S> {
         let image = point.apply(outcome);
         let fingerprint = image.fingerprint();
         let known = self.known.0.lock().get(&fingerprint).copied();
-        if let Some((lsn, hash)) = known {
-            if let Err(what) = moment.expect.judge_again(point.note, lsn, hash) {
+        if let Some(known) = known {
+            if let Err(what) = moment.expect.judge_again(point.note, &known) {
                 self.violation(path, scene.trail(), what);
             }
             return;
@@ -218,7 +220,9 @@ impl<S: Subject> Search<'_, S> {
                 return;
             }
         };
-        let new = self.known.0.lock().insert(fingerprint, (found.last_lsn(), found.hash())).is_none();
+        let (lsn, hash) = (found.last_lsn(), found.hash());
+        let verdict = Verdict { lsn, hash, checkpoint: seen.checkpoint };
+        let new = self.known.0.lock().insert(fingerprint, verdict).is_none();
         if !new {
             return;
         }
@@ -232,6 +236,8 @@ impl<S: Subject> Search<'_, S> {
 
         // The opening of an image is a script of its own.
         let odds = match (depth, seen.lost_copy, seen.torn) {
+            // One that loads a checkpoint has many steps.
+            (0, ..) if seen.checkpoint > 0 => 160,
             (0, true, _) => 120,
             (0, false, true) => 150,
             (0, false, false) => 100,
@@ -261,21 +267,28 @@ impl<S: Subject> Search<'_, S> {
             let message = format!("a reader saw LSN {} where opening found LSN {}", peeked.lsn, seen.lsn);
             return Err(Failure::Wrong(message));
         }
-        run.step(&Step::Act(self.subject.probe(&mut self.draw)))?;
+        for action in self.subject.follow_up(&mut self.draw) {
+            run.step(&Step::Act(action))?;
+        }
         if thorough {
             run.verify()?;
             let lost = image.crash_point_now().apply(&Outcome::None);
             Run::new(self.subject, &lost, run.expect())
                 .step(&Step::Open)
-                .map_err(after("the first write"))?;
+                .map_err(after("the first writes"))?;
             self.report.openings += 1;
         }
         run.step(&Step::Close)?;
         let expect = run.expect();
         drop(run);
         let again = image.power_cut(&Outcome::None);
-        Run::new(self.subject, &again, expect).step(&Step::Open).map_err(after("closing"))?;
+        let mut run = Run::new(self.subject, &again, expect);
+        run.step(&Step::Open).map_err(after("closing"))?;
         self.report.openings += 2;
+        if thorough && let Some(seen) = run.seen.take() {
+            let rotten = self.subject.rot(&again.fork(), &seen, &mut self.draw).map_err(Failure::Wrong)?;
+            self.report.rotten += u64::from(rotten);
+        }
         Ok((found, seen))
     }
 
@@ -284,7 +297,7 @@ impl<S: Subject> Search<'_, S> {
     fn nested(&mut self, scene: &Scene<'_>, found: Timeline, seen: &Seen) {
         let disk = scene.point.apply(&scene.outcome);
         disk.set_note(found.last_lsn());
-        let expect = Expect::any_of(found, (seen.oldest, seen.oldest));
+        let expect = Expect::shown(found, seen);
         let steps = self.then();
         let run = Run::new(self.subject, &disk, expect);
         self.record_and_enumerate(run, &disk, &steps, scene.depth + 1, &scene.trail());
@@ -294,10 +307,6 @@ impl<S: Subject> Search<'_, S> {
         let (script, seed) = (self.id.full_name(self.subject), self.id.seed);
         self.report.note(Violation { script, seed, path, crashes, message });
     }
-}
-
-fn nothing() -> Expect {
-    Expect::any_of(Timeline::new(), (0, 1))
 }
 
 /// Says in a failure that it came with the second opening.

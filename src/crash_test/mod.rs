@@ -13,11 +13,15 @@
 //! has shown is never lost again. Beside plain power cuts there are processes killed at any operation, whose changes
 //! are only in the cache when the power goes, and syncs that fail and lose what they should have saved.
 //!
+//! Of a store with checkpoints, besides: opening begins with the last complete one or the one under way, and passes over
+//! none; no file is left that belongs to nobody; and of some, the newest checkpoint is damaged afterwards, and
+//! opening finds the same state from an older one, or says what is damaged.
+//!
 //! Everything follows from the seed: a violation says how to see it again. Only what is public is used, so that the
 //! same code serves the tests, `forelog crash-test` and whoever wants to know.
 //!
 //! Where to read next: `script` (what is run), `timeline` (what may be found), `run`, `enumerate`, `wal`,
-//! `store`, `report`.
+//! `store`, `store_script`, `report`.
 
 mod draw;
 mod enumerate;
@@ -25,6 +29,7 @@ mod report;
 mod run;
 mod script;
 mod store;
+mod store_script;
 mod subject;
 mod timeline;
 mod wal;
@@ -86,7 +91,9 @@ impl CrashTest {
         let mut scripts = Vec::new();
         for seed in (0..self.rounds).map(|round| self.seed.wrapping_add(round)) {
             scripts.extend(self.scripts(&WalSubject, seed).map(Script::Log));
-            scripts.extend(self.scripts(&StoreSubject, seed).map(Script::Store));
+            for subject in &StoreSubject::ALL {
+                scripts.extend(self.scripts(subject, seed).map(|id| Script::Store(subject, id)));
+            }
         }
         let known = Known::default();
         let next = AtomicUsize::new(0);
@@ -96,7 +103,7 @@ impl CrashTest {
             while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
                 report.add(match script {
                     Script::Log(id) => enumerate_script(&WalSubject, *id, &known),
-                    Script::Store(id) => enumerate_script(&StoreSubject, *id, &known),
+                    Script::Store(subject, id) => enumerate_script(*subject, *id, &known),
                 });
             }
             report
@@ -127,5 +134,5 @@ impl CrashTest {
 /// A script and what it is run on.
 enum Script {
     Log(ScriptId),
-    Store(ScriptId),
+    Store(&'static StoreSubject, ScriptId),
 }

@@ -15,8 +15,14 @@ pub enum CrashPath {
     Creation,
     /// It was being closed.
     Close,
-    /// What an earlier process left was being opened.
+    /// What an earlier process left was being opened, from the log alone.
     Recovery,
+    /// The same, from a checkpoint and the log behind it.
+    CheckpointRecovery,
+    /// A checkpoint was being taken, up to the manifest that names it.
+    Checkpoint,
+    /// What recovery needs no more was being removed.
+    Retention,
     /// The end of the log was being cut off.
     CutAfter,
     /// The beginning of the log was being removed.
@@ -29,12 +35,15 @@ pub enum CrashPath {
 
 impl CrashPath {
     /// All of them.
-    pub const ALL: [CrashPath; 9] = [
+    pub const ALL: [CrashPath; 12] = [
         CrashPath::Append,
         CrashPath::Rotation,
         CrashPath::Creation,
         CrashPath::Close,
         CrashPath::Recovery,
+        CrashPath::CheckpointRecovery,
+        CrashPath::Checkpoint,
+        CrashPath::Retention,
         CrashPath::CutAfter,
         CrashPath::RemoveBefore,
         CrashPath::KillThenPowerCut,
@@ -49,6 +58,9 @@ impl CrashPath {
             CrashPath::Creation => "creation",
             CrashPath::Close => "close",
             CrashPath::Recovery => "recovery",
+            CrashPath::CheckpointRecovery => "ckpt recovery",
+            CrashPath::Checkpoint => "checkpoint",
+            CrashPath::Retention => "retention",
             CrashPath::CutAfter => "cut-after",
             CrashPath::RemoveBefore => "remove-before",
             CrashPath::KillThenPowerCut => "kill, power cut",
@@ -105,6 +117,8 @@ pub struct CrashReport {
     pub rewritten: u64,
     /// Distinct images whose opening copied a segment to `lost/`.
     pub lost_copies: u64,
+    /// Distinct images that were opened once more with their newest checkpoint damaged.
+    pub rotten: u64,
     /// Openings of a log or store, all told.
     pub openings: u64,
     /// What must not be. The first few of each script; `violation_count` counts all.
@@ -134,6 +148,7 @@ impl CrashReport {
         self.torn += other.torn;
         self.rewritten += other.rewritten;
         self.lost_copies += other.lost_copies;
+        self.rotten += other.rotten;
         self.openings += other.openings;
         self.violations.extend(other.violations);
         self.violation_count += other.violation_count;
@@ -174,6 +189,7 @@ impl fmt::Display for CrashReport {
             "openings: {}; of the images {} were torn, {} had records written again, {} were copied to lost/",
             self.openings, self.torn, self.rewritten, self.lost_copies
         )?;
+        writeln!(f, "images opened again with their newest checkpoint damaged: {}", self.rotten)?;
         write!(f, "violations: {}", self.violation_count)
     }
 }

@@ -63,6 +63,16 @@ impl<'a, S: Subject> Run<'a, S> {
         self.expect.clone()
     }
 
+    /// The process ends without a word. Returns what may be found: what is dropped is closed, if it still can be.
+    pub(super) fn end(mut self) -> Expect {
+        if let Some(handle) = self.handle.take()
+            && self.subject.lsns(&handle).0 == self.expect.timeline.last_lsn()
+        {
+            self.expect.timeline.push(&self.subject.close_mark(&handle));
+        }
+        self.expect
+    }
+
     /// What is there now; for a process that has opened it.
     pub(super) fn timeline(&self) -> Timeline {
         self.expect.timeline.clone()
@@ -98,12 +108,15 @@ impl<'a, S: Subject> Run<'a, S> {
         self.begin(if first { CrashPath::Creation } else { CrashPath::Recovery });
         self.openings += 1;
         let handle = self.subject.open(&self.disk, &self.watch).map_err(Failure::Refused)?;
-        let seen = self.subject.look(&handle).map_err(Failure::Wrong)?;
+        let seen = self.subject.look(&self.disk, &handle).map_err(Failure::Wrong)?;
+        if seen.checkpoint > 0 {
+            self.call_it(CrashPath::CheckpointRecovery);
+        }
         let note = self.disk.crash_point_now().note;
         let timeline = self.expect.judge(note, &seen).map_err(Failure::Wrong)?;
         // What a completed opening has shown is durable, whatever it was before.
         self.disk.set_note(seen.lsn);
-        self.expect = Expect::any_of(timeline, (seen.oldest, seen.oldest));
+        self.expect = Expect::shown(timeline, &seen);
         self.seen = Some(seen);
         self.handle = Some(handle);
         Ok(())
@@ -127,6 +140,7 @@ impl<'a, S: Subject> Run<'a, S> {
             Effect::MayGrow(changes) => self.expect.timeline.push(changes),
             Effect::Cut(lsn) => self.expect.cut = Some(before.up_to(*lsn)),
             Effect::RemoveBefore(lsn) => self.expect.oldest = (oldest, (*lsn).max(oldest)),
+            Effect::Checkpoint(lsn) => self.expect.checkpoint.1 = *lsn,
             Effect::Nothing => {}
         }
         self.begin(self.subject.path(action));
@@ -135,7 +149,12 @@ impl<'a, S: Subject> Run<'a, S> {
 
         let (last, durable, oldest) = self.subject.lsns(handle);
         if self.watch.rotations() != rotations && matches!(effect, Effect::Grow(_) | Effect::MayGrow(_)) {
-            self.moments.iter_mut().next_back().into_iter().for_each(|now| now.path = CrashPath::Rotation);
+            self.call_it(CrashPath::Rotation);
+        }
+        if let Effect::Checkpoint(lsn) = effect {
+            // What follows it was done with the checkpoint complete: it must be there.
+            self.expect.checkpoint = (lsn, lsn);
+            self.begin_after(self.watch.checkpointed_at(), CrashPath::Retention);
         }
         if let Some(cut) = self.expect.cut.take() {
             self.expect.timeline = cut;
@@ -170,8 +189,16 @@ impl<'a, S: Subject> Run<'a, S> {
         Ok(())
     }
 
+    /// Says on which path the present moment is, now that this is known.
+    fn call_it(&mut self, path: CrashPath) {
+        self.moments.iter_mut().next_back().into_iter().for_each(|now| now.path = path);
+    }
+
     fn begin(&mut self, path: CrashPath) {
-        let after_operation = self.disk.operations();
+        self.begin_after(self.disk.operations(), path);
+    }
+
+    fn begin_after(&mut self, after_operation: u64, path: CrashPath) {
         self.moments.push(Moment { after_operation, path, expect: self.expect.clone() });
     }
 }

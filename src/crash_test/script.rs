@@ -1,6 +1,7 @@
 //! What is run before and while the power goes.
 
 use super::draw::Draw;
+use super::report::CrashPath;
 use super::subject::Subject;
 use crate::storage::{OutcomeLimits, SimDisk};
 
@@ -45,13 +46,21 @@ impl ScriptId {
         SimDisk::new(self.draw().next())
     }
 
-    /// How many outcomes are tried at a crash point in a process after so many that were cut short.
-    pub(super) fn limits(self, depth: usize) -> OutcomeLimits {
-        let (all_subsets, single_changes, torn_positions, random_subsets) = match (depth, self.flavor) {
-            (0, Flavor::Creation) => (6, 64, 256, 32),
-            (0, Flavor::Cut | Flavor::Rotation) => (6, 64, 96, 16),
-            (0, _) => (6, 48, 32, 12),
-            (1, _) => (4, 12, 8, 4),
+    /// How many outcomes are tried at a crash point on a path, in a process after so many that were cut short. More
+    /// where there are few by nature.
+    pub(super) fn limits(self, depth: usize, path: CrashPath) -> OutcomeLimits {
+        let (all_subsets, single_changes, torn_positions, random_subsets) = match (depth, self.flavor, path) {
+            (0, Flavor::Creation, _) => (6, 64, 256, 32),
+            (0, Flavor::Cut | Flavor::Rotation, _) => (6, 64, 96, 16),
+            (
+                0,
+                Flavor::Checkpoint | Flavor::Retention,
+                CrashPath::Retention | CrashPath::CheckpointRecovery,
+            ) => (6, 64, 256, 16),
+            (0, Flavor::Checkpoint | Flavor::Retention, CrashPath::Checkpoint) => (3, 6, 12, 3),
+            (0, Flavor::Checkpoint | Flavor::Retention, _) => (3, 6, 8, 3),
+            (0, ..) => (6, 48, 32, 12),
+            (1, ..) => (4, 12, 8, 4),
             _ => (3, 6, 4, 3),
         };
         OutcomeLimits { all_subsets, single_changes, torn_positions, random_subsets }
@@ -77,25 +86,20 @@ pub(super) enum Flavor {
     KillCut,
     /// Each sync fails once and loses what it should save; then somebody opens, and the power goes.
     FailedSync,
+    /// Checkpoints, before and behind openings.
+    Checkpoint,
+    /// Long values and checkpoints, so that there are segments that go.
+    Retention,
 }
 
 impl Flavor {
-    pub(super) const ALL: [Flavor; 8] = [
-        Flavor::Kill,
-        Flavor::KillCut,
-        Flavor::FailedSync,
-        Flavor::Append,
-        Flavor::Rotation,
-        Flavor::Creation,
-        Flavor::Close,
-        Flavor::Cut,
-    ];
-
     /// How many scripts of this kind there are in a round: more where one leads to few images.
     pub(super) const fn variants(self) -> u64 {
         match self {
-            Flavor::Creation => 16,
+            Flavor::Creation => 22,
             Flavor::Cut => 6,
+            Flavor::Checkpoint => 6,
+            Flavor::Retention => 4,
             _ => 1,
         }
     }
@@ -110,6 +114,8 @@ impl Flavor {
             Flavor::Kill => "kill",
             Flavor::KillCut => "kill-cut",
             Flavor::FailedSync => "failed-sync",
+            Flavor::Checkpoint => "checkpoint",
+            Flavor::Retention => "retention",
         }
     }
 }

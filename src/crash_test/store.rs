@@ -1,18 +1,25 @@
-//! A whole store, put through crashes.
+//! A whole store, put through crashes. What is done to it is in `store_script`.
 
+use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
 use super::draw::Draw;
 use super::report::CrashPath;
 use super::script::{Flavor, Step};
+use super::store_script::{Action, Change, SPACES, script};
 use super::subject::{Effect, Subject, Watch};
 use super::timeline::{Changes, Seen, State};
 use crate::care;
-use crate::format::KeyspaceId;
+use crate::format::manifest::{Checkpoint, Manifest};
+use crate::format::{KeyspaceId, names};
 use crate::memtable::Entry;
 use crate::storage::SimDisk;
 use crate::wal::LogStatus;
-use crate::{Checksum, DEFAULT_KEYSPACE, Db, Durability, Error, Options, Result, WriteBatch, WriteOptions};
+use crate::{
+    Checksum, DEFAULT_KEYSPACE, Db, Durability, Error, Limit, Lsn, Options, Result, Retention, WriteBatch,
+    WriteOptions,
+};
 
 /// Two levels, so that the directory's own ancestors are at stake too.
 const DIR: &str = "some/data";
@@ -20,106 +27,91 @@ const DIR: &str = "some/data";
 /// The smallest segments, so that little is needed to fill one.
 const SEGMENT_BYTES: u64 = 8192;
 
-/// The second keyspace. A write to it goes to the default one until it is there.
-const USERS: &str = "users";
-
-/// What can be done to a store.
-#[derive(Clone, Debug)]
-pub(super) enum Action {
-    Write {
-        changes: Vec<Change>,
-        durability: Durability,
-    },
-    CreateKeyspace,
-    Sync,
-    Mark,
-    /// Makes the log's next segment's file ahead.
-    PrepareSpare,
+/// A store, without checkpoints or with them.
+pub(super) struct StoreSubject {
+    name: &'static str,
+    flavors: &'static [Flavor],
+    /// How many checkpoints it keeps, and how many segments that recovery needs no more.
+    checkpoints: Option<(u32, u64)>,
 }
 
-/// A put, or a delete where there is no value.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    in_users: bool,
-    key: String,
-    value: Option<Vec<u8>>,
-}
+impl StoreSubject {
+    pub(super) const ALL: [StoreSubject; 3] = [
+        StoreSubject {
+            name: "store",
+            flavors: &[
+                Flavor::Kill,
+                Flavor::FailedSync,
+                Flavor::Append,
+                Flavor::Rotation,
+                Flavor::Creation,
+                Flavor::Close,
+            ],
+            checkpoints: None,
+        },
+        StoreSubject::with_checkpoints("store with a checkpoint", (1, 0)),
+        StoreSubject::with_checkpoints("store with two checkpoints", (2, 1)),
+    ];
 
-/// The store.
-pub(super) struct StoreSubject;
+    const fn with_checkpoints(name: &'static str, checkpoints: (u32, u64)) -> StoreSubject {
+        let flavors = &[Flavor::Kill, Flavor::FailedSync, Flavor::Checkpoint, Flavor::Retention];
+        StoreSubject { name, flavors, checkpoints: Some(checkpoints) }
+    }
+}
 
 impl Subject for StoreSubject {
     type Handle = Db;
     type Action = Action;
 
     fn name(&self) -> &'static str {
-        "store"
+        self.name
     }
 
     fn flavors(&self) -> &'static [Flavor] {
-        &[Flavor::Kill, Flavor::FailedSync, Flavor::Append, Flavor::Rotation, Flavor::Creation, Flavor::Close]
+        self.flavors
     }
 
     fn script(&self, flavor: Flavor, draw: &mut Draw) -> Vec<Step<Action>> {
-        let mut steps = vec![Step::Open];
-        let reopen = [Step::Close, Step::Open];
-        match flavor {
-            Flavor::Creation => writes(&mut steps, draw, 1, 20),
-            Flavor::Append => {
-                writes(&mut steps, draw, 4, 60);
-                steps.push(Step::Act(Action::CreateKeyspace));
-                writes(&mut steps, draw, 8, 60);
-                steps.extend(reopen);
-                writes(&mut steps, draw, 4, 300);
-            }
-            Flavor::Close => {
-                for _ in 0..4 {
-                    writes(&mut steps, draw, 2, 60);
-                    steps.extend(reopen.clone());
-                }
-            }
-            Flavor::Rotation => {
-                steps.push(Step::Act(Action::CreateKeyspace));
-                writes(&mut steps, draw, 10, 1200);
-            }
-            Flavor::Kill | Flavor::FailedSync | Flavor::Cut | Flavor::KillCut => {
-                writes(&mut steps, draw, 3, 500);
-                steps.push(Step::Act(Action::CreateKeyspace));
-                writes(&mut steps, draw, 2, 900);
-                steps.extend(reopen);
-                writes(&mut steps, draw, 2, 900);
-            }
-        }
-        steps.push(Step::Close);
-        if flavor == Flavor::FailedSync {
-            // Nobody hears of a sync that fails while a spare is made, and nothing depends on it.
-            steps.retain(|step| !matches!(step, Step::Act(Action::PrepareSpare)));
-        }
-        steps
+        script(flavor, self.checkpoints.is_some(), draw)
     }
 
-    fn probe(&self, draw: &mut Draw) -> Action {
+    fn follow_up(&self, draw: &mut Draw) -> Vec<Action> {
         let value = Some(draw.payload(8, 60));
-        let change = Change { in_users: draw.one_in(2), key: "probe".to_owned(), value };
-        Action::Write { changes: vec![change], durability: Durability::Sync }
+        let change = Change { space: SPACES[draw.choice(SPACES.len())], key: "probe".to_owned(), value };
+        let mut actions = vec![Action::Write { changes: vec![change], durability: Durability::Sync }];
+        if self.checkpoints.is_some() && draw.one_in(4) {
+            actions.push(Action::Checkpoint);
+        }
+        actions
     }
 
     fn open(&self, disk: &SimDisk, watch: &Arc<Watch>) -> Result<Db> {
+        let files = disk.files().len();
         // Now and then another checksum than before, so that opening replaces the manifest.
-        let checksum = Checksum::ALL[disk.files().len() % Checksum::ALL.len()];
+        let checksum = Checksum::ALL[files % Checksum::ALL.len()];
         // And with another number of threads. (Not what the machine has: a seed gives the same run everywhere.)
-        let threads = 1 + disk.files().len() % 3;
-        let options = options(disk).checksum(checksum).recovery_threads(threads);
+        let mut options = options(disk).checksum(checksum).recovery_threads(1 + files % 3);
+        if let Some((keep, past)) = self.checkpoints {
+            // Now and then less is kept than before, so that there is something to prune.
+            let (keep, past) = if files % 4 == 3 { (1, 0) } else { (keep, past) };
+            options = options.keep_checkpoints(keep).retention(Retention::Any(vec![Limit::Count(past)]));
+        }
         options.listener(watch.clone()).open(DIR)
     }
 
-    fn look(&self, db: &Db) -> Result<Seen, String> {
+    fn look(&self, disk: &SimDisk, db: &Db) -> Result<Seen, String> {
+        left_behind(disk)?;
         let mut seen = all_of(db)?;
         let durable = db.durable_lsn().get();
         if durable != seen.lsn {
             return Err(format!("opened at LSN {}, of which only {durable} are durable", seen.lsn));
         }
-        let log = &db.recovery_report().log;
+        let report = db.recovery_report();
+        if let Some(damaged) = report.damaged_checkpoints.first() {
+            return Err(format!("opening passed over a checkpoint: {}", damaged.error));
+        }
+        seen.checkpoint = report.checkpoint.map_or(0, Lsn::get);
+        let log = &report.log;
         let torn = log.torn.as_ref();
         seen.torn = torn.is_some();
         seen.rewritten = log.rewritten > 0;
@@ -140,32 +132,56 @@ impl Subject for StoreSubject {
         if found.status == LogStatus::Live { Ok(()) } else { Err(format!("verification finds {found:?}")) }
     }
 
+    fn rot(&self, disk: &SimDisk, seen: &Seen, draw: &mut Draw) -> Result<bool, String> {
+        let manifest = manifest_of(disk)?;
+        let Some(file) = manifest.checkpoints.last().and_then(|newest| newest.files().next()) else {
+            return Ok(false);
+        };
+        let path = format!("{DIR}/{file}");
+        let mut bytes = disk.read_file(&path).unwrap_or_default();
+        let at = draw.choice(bytes.len());
+        bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= 1 << draw.choice(8));
+        disk.write_file(&path, &bytes);
+        let whole = manifest.checkpoints.len() > 1 || manifest.first_segment == Lsn::new(1);
+        match options(disk).open(DIR) {
+            Ok(db) => {
+                let found = all_of(&db)?;
+                let passed_over = db.recovery_report().damaged_checkpoints.len();
+                if (found.lsn, &found.state, passed_over) == (seen.lsn, &seen.state, 1) {
+                    return Ok(true);
+                }
+                Err(format!("with {file} damaged at byte {at}, the state at LSN {} is another", found.lsn))
+            }
+            Err(Error::Corruption(found)) if !whole && found.file.ends_with(&file) => Ok(true),
+            Err(error) => Err(format!("with {file} damaged at byte {at}: {error}")),
+        }
+    }
+
     fn effect(&self, db: &Db, action: &Action) -> Effect {
         match action {
             Action::Write { changes, .. } => {
-                let users = db.find_keyspace(USERS).is_some();
                 let changes = changes.iter().map(|change| {
-                    let space = if users && change.in_users { USERS } else { DEFAULT_KEYSPACE };
+                    let space = db.find_keyspace(change.space).map_or(DEFAULT_KEYSPACE, |_| change.space);
                     (key(space, change.key.as_bytes()), change.value.as_deref().map(Arc::from))
                 });
                 Effect::Grow(vec![changes.collect()])
             }
-            Action::CreateKeyspace => match db.find_keyspace(USERS) {
+            Action::CreateKeyspace(name) => match db.find_keyspace(name) {
                 Some(_) => Effect::Nothing,
-                None => Effect::Grow(vec![vec![(keyspace_key(USERS), Some([][..].into()))]]),
+                None => Effect::Grow(vec![vec![(keyspace_key(name), Some([][..].into()))]]),
             },
             Action::Mark => Effect::MayGrow(Changes::new()),
-            Action::Sync | Action::PrepareSpare => Effect::Nothing,
+            Action::Checkpoint => Effect::Checkpoint(db.visible_lsn().get()),
+            Action::Sync | Action::PrepareSpare | Action::Prune => Effect::Nothing,
         }
     }
 
     fn act(&self, db: &Db, action: &Action) -> Result<()> {
         match action {
             Action::Write { changes, durability } => {
-                let users = db.find_keyspace(USERS).map_or(KeyspaceId::DEFAULT, |users| users.id());
                 let mut batch = WriteBatch::new();
-                for Change { in_users, key, value } in changes {
-                    let space = if *in_users { users } else { KeyspaceId::DEFAULT };
+                for Change { space, key, value } in changes {
+                    let space = db.find_keyspace(space).map_or(KeyspaceId::DEFAULT, |space| space.id());
                     match value {
                         Some(value) => batch.put_in(space, key, value),
                         None => batch.delete_in(space, key),
@@ -173,17 +189,28 @@ impl Subject for StoreSubject {
                 }
                 db.write_with(batch, &WriteOptions::new().durability(*durability)).map(|_| ())
             }
-            Action::CreateKeyspace => db.keyspace(USERS).map(|_| ()),
+            Action::CreateKeyspace(name) => db.keyspace(name).map(|_| ()),
             Action::Sync => db.sync().map(|_| ()),
             Action::Mark => db.mark(),
             // As the background thread does it: a failure is not the store's.
             Action::PrepareSpare => db.prepare_spare().or(Ok(())),
+            Action::Checkpoint => {
+                db.checkpoint()?;
+                // The checkpoint is there. What was to follow it, and failed, is only told by the figures.
+                db.stats().checkpoint_failure.map_or(Ok(()), |failure| {
+                    let source = Arc::new(io::Error::other(failure));
+                    Err(Error::Io { op: "prune", path: DIR.into(), source })
+                })
+            }
+            Action::Prune => db.prune(false).map(|_| ()),
         }
     }
 
     fn path(&self, action: &Action) -> CrashPath {
         match action {
             Action::PrepareSpare => CrashPath::Rotation,
+            Action::Checkpoint => CrashPath::Checkpoint,
+            Action::Prune => CrashPath::Retention,
             _ => CrashPath::Append,
         }
     }
@@ -207,30 +234,8 @@ fn options(disk: &SimDisk) -> Options {
         .segment_bytes(SEGMENT_BYTES)
         .idle_mark(None)
         .spare_ahead(false)
+        .checkpoint_after_bytes(None)
         .recovery_threads(1)
-}
-
-/// Some batches: puts, overwrites and deletes over a few keys in two keyspaces, synced or buffered.
-fn writes(steps: &mut Vec<Step<Action>>, draw: &mut Draw, count: u64, longest: u64) {
-    for _ in 0..count {
-        let in_batch = if draw.one_in(2) { 2 + draw.below(4) } else { 1 };
-        let changes = (0..in_batch).map(|_| Change {
-            in_users: draw.one_in(2),
-            key: format!("key {}", draw.below(12)),
-            value: (!draw.one_in(4)).then(|| draw.payload(0, longest)),
-        });
-        let changes = changes.collect();
-        let durability = if draw.one_in(2) { Durability::Buffered } else { Durability::Sync };
-        steps.push(Step::Act(Action::Write { changes, durability }));
-        if draw.one_in(4) {
-            steps.push(Step::Act(Action::PrepareSpare));
-        }
-        match draw.below(10) {
-            0 | 1 => steps.push(Step::Act(Action::Mark)),
-            2 => steps.push(Step::Act(Action::Sync)),
-            _ => {}
-        }
-    }
 }
 
 fn key(space: &str, key: &[u8]) -> Arc<[u8]> {
@@ -269,5 +274,31 @@ fn all_of(db: &Db) -> Result<Seen, String> {
         }
     }
     let lsn = db.visible_lsn().get();
-    Ok(Seen { lsn, from: Vec::new(), oldest: 0, state, torn: false, rewritten: false, lost_copy: false })
+    let (torn, rewritten, lost_copy) = (false, false, false);
+    Ok(Seen { lsn, from: Vec::new(), oldest: 0, checkpoint: 0, state, torn, rewritten, lost_copy })
+}
+
+/// The files that the manifest names are there, and none that belongs to nobody.
+fn left_behind(disk: &SimDisk) -> Result<(), String> {
+    let manifest = manifest_of(disk)?;
+    let named: HashSet<String> = manifest.checkpoints.iter().flat_map(Checkpoint::files).collect();
+    let files = disk.files();
+    let files: HashSet<&str> = files
+        .iter()
+        .filter_map(|path| path.strip_prefix(DIR).ok()?.to_str())
+        .filter(|name| !name.starts_with(names::LOST))
+        .collect();
+    if let Some(gone) = named.iter().find(|name| !files.contains(name.as_str())) {
+        return Err(format!("{gone} is named by the manifest and is not there"));
+    }
+    let is_left = |name: &&&str| match names::parse_segment(name) {
+        Some(base) => base < manifest.first_segment,
+        None => ![names::LOCK, names::MANIFEST].contains(*name) && !named.contains(**name),
+    };
+    files.iter().find(is_left).map_or(Ok(()), |name| Err(format!("{name} is left and belongs to nobody")))
+}
+
+fn manifest_of(disk: &SimDisk) -> Result<Manifest, String> {
+    let bytes = disk.read_file(format!("{DIR}/{}", names::MANIFEST)).unwrap_or_default();
+    Manifest::decode(&bytes).map_err(|flaw| format!("the manifest: {flaw:?}"))
 }

@@ -23,6 +23,8 @@ pub(super) enum Effect {
     Cut(u64),
     /// Whole segments below this LSN go.
     RemoveBefore(u64),
+    /// Nothing that can be read, but the next opening may begin with this checkpoint; and must, once it is complete.
+    Checkpoint(u64),
     /// Nothing that can be read.
     Nothing,
 }
@@ -43,17 +45,17 @@ pub(super) trait Subject: Sync {
     /// The steps of a script.
     fn script(&self, flavor: Flavor, draw: &mut Draw) -> Vec<Step<Self::Action>>;
 
-    /// A durable write that tells apart before and after.
-    fn probe(&self, draw: &mut Draw) -> Self::Action;
+    /// What is done to what a crash has left: first a durable write that tells apart before and after.
+    fn follow_up(&self, draw: &mut Draw) -> Vec<Self::Action>;
 
     /// Opens it on a disk. The watch hears of its events.
     fn open(&self, disk: &SimDisk, watch: &Arc<Watch>) -> Result<Self::Handle>;
 
-    /// Reads all of it.
+    /// Reads all of it, just opened.
     ///
     /// # Errors
-    /// What cannot be read, or contradicts itself.
-    fn look(&self, handle: &Self::Handle) -> Result<Seen, String>;
+    /// What cannot be read, contradicts itself, or should not be on the disk any more.
+    fn look(&self, disk: &SimDisk, handle: &Self::Handle) -> Result<Seen, String>;
 
     /// Reads all of it from outside, without opening; with `None`, what this finds says nothing.
     ///
@@ -66,6 +68,13 @@ pub(super) trait Subject: Sync {
     /// # Errors
     /// What was found.
     fn verify(&self, disk: &SimDisk, handle: &Self::Handle) -> Result<(), String>;
+
+    /// Lets the newest checkpoint rot on a disk that nobody has open, and opens it: what was seen is there all the
+    /// same, or opening says what is wrong. False where there is none.
+    ///
+    /// # Errors
+    /// What was found instead.
+    fn rot(&self, disk: &SimDisk, seen: &Seen, draw: &mut Draw) -> Result<bool, String>;
 
     /// What an action would do now.
     fn effect(&self, handle: &Self::Handle, action: &Self::Action) -> Effect;
@@ -86,21 +95,32 @@ pub(super) trait Subject: Sync {
     fn lsns(&self, handle: &Self::Handle) -> (u64, u64, u64);
 }
 
-/// Listens to what is tested: keeps the disk's note at the durable LSN, and counts rotations.
+/// Listens to what is tested: keeps the disk's note at the durable LSN, counts rotations, and knows when a checkpoint
+/// was complete.
 #[derive(Debug)]
 pub(super) struct Watch {
     disk: SimDisk,
     rotations: AtomicU64,
+    checkpointed_at: AtomicU64,
 }
 
 impl Watch {
     pub(super) fn new(disk: &SimDisk) -> Arc<Watch> {
-        Arc::new(Watch { disk: disk.clone(), rotations: AtomicU64::new(0) })
+        Arc::new(Watch {
+            disk: disk.clone(),
+            rotations: AtomicU64::new(0),
+            checkpointed_at: AtomicU64::new(0),
+        })
     }
 
     /// ORDER: Relaxed, it is read in the thread that counts.
     pub(super) fn rotations(&self) -> u64 {
         self.rotations.load(Ordering::Relaxed)
+    }
+
+    /// The operation of the disk after which the last checkpoint was complete. ORDER: as above.
+    pub(super) fn checkpointed_at(&self) -> u64 {
+        self.checkpointed_at.load(Ordering::Relaxed)
     }
 }
 
@@ -110,6 +130,9 @@ impl Listener for Watch {
             // From this moment on somebody may rely on it, so each later crash point must keep it.
             Event::Synced { durable, .. } => self.disk.set_note(durable.get()),
             Event::Rotated { .. } => _ = self.rotations.fetch_add(1, Ordering::Relaxed),
+            Event::Checkpointed { .. } => {
+                self.checkpointed_at.store(self.disk.operations(), Ordering::Relaxed);
+            }
             _ => {}
         }
     }

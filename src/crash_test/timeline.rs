@@ -84,10 +84,21 @@ pub(super) struct Seen {
     pub(super) from: Vec<u8>,
     /// The LSN of the oldest record; 0 where that is not told.
     pub(super) oldest: u64,
+    /// The LSN of the checkpoint that opening began with; 0 without one.
+    pub(super) checkpoint: u64,
     pub(super) state: State,
     pub(super) torn: bool,
     pub(super) rewritten: bool,
     pub(super) lost_copy: bool,
+}
+
+/// What was found in an image, as far as it is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    pub(super) lsn: u64,
+    /// Of the state.
+    pub(super) hash: u64,
+    pub(super) checkpoint: u64,
 }
 
 /// What may be found at a crash point.
@@ -99,12 +110,21 @@ pub(super) struct Expect {
     pub(super) cut: Option<Timeline>,
     /// The oldest record lies between these two.
     pub(super) oldest: (u64, u64),
+    /// The LSN of the checkpoint that opening begins with lies between these two: the last complete one, and the one
+    /// under way.
+    pub(super) checkpoint: (u64, u64),
 }
 
 impl Expect {
-    /// Only the last state of a timeline.
-    pub(super) fn any_of(timeline: Timeline, oldest: (u64, u64)) -> Expect {
-        Expect { timeline, cut: None, oldest }
+    /// Nothing has happened.
+    pub(super) fn nothing() -> Expect {
+        Expect { timeline: Timeline::new(), cut: None, oldest: (0, 1), checkpoint: (0, 0) }
+    }
+
+    /// What an opening has shown, or what was written behind it.
+    pub(super) fn shown(timeline: Timeline, seen: &Seen) -> Expect {
+        let (oldest, checkpoint) = ((seen.oldest, seen.oldest), (seen.checkpoint, seen.checkpoint));
+        Expect { timeline, cut: None, oldest, checkpoint }
     }
 
     /// The timeline that ends with what was seen.
@@ -117,6 +137,7 @@ impl Expect {
         if oldest < from || oldest > to {
             return Err(format!("the oldest record is {oldest}; it must lie between {from} and {to}"));
         }
+        self.judge_checkpoint(seen.checkpoint)?;
         if let Some(cut) = &self.cut
             && lsn == cut.last_lsn()
             && difference(cut, seen).is_none()
@@ -138,10 +159,21 @@ impl Expect {
 }
 
 impl Expect {
-    /// As [`Expect::judge`], for an image that was judged before: by the LSN and the hash of the state found then.
+    fn judge_checkpoint(&self, found: u64) -> Result<(), String> {
+        let (from, to) = self.checkpoint;
+        if (from..=to).contains(&found) {
+            return Ok(());
+        }
+        Err(format!("opening began with the checkpoint at LSN {found}; it must lie between {from} and {to}"))
+    }
+
+    /// As [`Expect::judge`], for an image that was judged before: by the LSN, the checkpoint and the hash of the state
+    /// found then.
     ///
     /// Equal images may stand at different crash points. What was legal at the first may be a loss at the second.
-    pub(super) fn judge_again(&self, durable: u64, lsn: u64, hash: u64) -> Result<(), String> {
+    pub(super) fn judge_again(&self, durable: u64, known: &Verdict) -> Result<(), String> {
+        let Verdict { lsn, hash, checkpoint } = *known;
+        self.judge_checkpoint(checkpoint)?;
         let cut = self.cut.as_ref().is_some_and(|cut| cut.last_lsn() == lsn && cut.has(lsn, hash));
         if cut || (lsn >= durable && self.timeline.has(lsn, hash)) {
             return Ok(());

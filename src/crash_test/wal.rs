@@ -53,7 +53,16 @@ impl Subject for WalSubject {
     }
 
     fn flavors(&self) -> &'static [Flavor] {
-        &Flavor::ALL
+        &[
+            Flavor::Kill,
+            Flavor::KillCut,
+            Flavor::FailedSync,
+            Flavor::Append,
+            Flavor::Rotation,
+            Flavor::Creation,
+            Flavor::Close,
+            Flavor::Cut,
+        ]
     }
 
     fn script(&self, flavor: Flavor, draw: &mut Draw) -> Vec<Step<Action>> {
@@ -80,7 +89,7 @@ impl Subject for WalSubject {
                     steps.push(Step::Act(Action::RemoveBefore { records: draw.below(6) }));
                 }
             }
-            Flavor::Kill | Flavor::FailedSync => {
+            Flavor::Kill | Flavor::FailedSync | Flavor::Checkpoint | Flavor::Retention => {
                 writes(&mut steps, draw, 4, 1500);
                 steps.extend([Step::Close, Step::Open]);
                 writes(&mut steps, draw, 4, 1500);
@@ -94,8 +103,8 @@ impl Subject for WalSubject {
         steps
     }
 
-    fn probe(&self, draw: &mut Draw) -> Action {
-        Action::Append { payloads: vec![draw.payload(8, 60)], durability: Durability::Sync }
+    fn follow_up(&self, draw: &mut Draw) -> Vec<Action> {
+        vec![Action::Append { payloads: vec![draw.payload(8, 60)], durability: Durability::Sync }]
     }
 
     fn open(&self, disk: &SimDisk, watch: &Arc<Watch>) -> Result<Wal> {
@@ -109,7 +118,7 @@ impl Subject for WalSubject {
             .open(DIR)
     }
 
-    fn look(&self, wal: &Wal) -> Result<Seen, String> {
+    fn look(&self, _: &SimDisk, wal: &Wal) -> Result<Seen, String> {
         let (last, durable, oldest) = self.lsns(wal);
         if durable != last {
             return Err(format!("opened at LSN {last}, of which only {durable} are durable"));
@@ -125,6 +134,7 @@ impl Subject for WalSubject {
             lsn: last,
             from: key(oldest).to_vec(),
             oldest,
+            checkpoint: 0,
             state,
             torn: torn.is_some(),
             rewritten: report.rewritten > 0,
@@ -144,12 +154,17 @@ impl Subject for WalSubject {
         let state = state_of(reader, oldest)?;
         let lsn = oldest + state.len() as u64 - 1;
         let from = key(oldest).to_vec();
-        Ok(Some(Seen { lsn, from, oldest, state, torn: false, rewritten: false, lost_copy: false }))
+        let (checkpoint, torn, rewritten, lost_copy) = (0, false, false, false);
+        Ok(Some(Seen { lsn, from, oldest, checkpoint, state, torn, rewritten, lost_copy }))
     }
 
     fn verify(&self, _: &SimDisk, wal: &Wal) -> Result<(), String> {
         let found = wal.verify().map_err(|error| error.to_string())?;
         if found.status == LogStatus::Live { Ok(()) } else { Err(format!("verification finds {found:?}")) }
+    }
+
+    fn rot(&self, _: &SimDisk, _: &Seen, _: &mut Draw) -> Result<bool, String> {
+        Ok(false)
     }
 
     fn effect(&self, wal: &Wal, action: &Action) -> Effect {
