@@ -102,6 +102,11 @@ pub enum Event<'a> {
         /// The LSN whose state it is.
         lsn: Lsn,
     },
+    /// Finished files were copied to the archive, and read back there.
+    Archived {
+        /// How many.
+        files: usize,
+    },
     /// A checkpoint, or what follows it, has failed. The store goes on; it is tried again later.
     CheckpointFailed {
         /// The failure.

@@ -14,7 +14,7 @@ use forelog::crash_test::{CrashPath, CrashReport, CrashTest};
 const LEAST_IMAGES: u64 = 100_000;
 
 /// Each of these must be at least a twentieth of it.
-const EACH: [CrashPath; 8] = [
+const EACH: [CrashPath; 10] = [
     CrashPath::Append,
     CrashPath::Rotation,
     CrashPath::Creation,
@@ -23,6 +23,8 @@ const EACH: [CrashPath; 8] = [
     CrashPath::CheckpointRecovery,
     CrashPath::Checkpoint,
     CrashPath::Retention,
+    CrashPath::Archive,
+    CrashPath::Copy,
 ];
 
 const ROUNDS: u64 = 1;

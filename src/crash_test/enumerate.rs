@@ -69,7 +69,9 @@ impl<S: Subject> Search<'_, S> {
     /// its operations the power goes. Of some, the second process is killed too.
     fn kills(&mut self, steps: &[Step<S::Action>]) {
         self.mix = Some(CrashPath::KillThenPowerCut);
-        for operation in 1.. {
+        let step = self.subject.kill_step();
+        let first = 1 + self.id.seed % step;
+        for operation in (0..).map(|number| first + number * step) {
             let disk = self.id.disk();
             let trail = format!("killed at operation {operation}");
             let Some((disk, expect)) = self.kill(&disk, Expect::nothing(), steps, operation, &trail) else {
@@ -205,7 +207,7 @@ impl<S: Subject> Search<'_, S> {
         let path = self.mix.unwrap_or(moment.path);
         let image = point.apply(outcome);
         let fingerprint = image.fingerprint();
-        let known = self.known.0.lock().get(&fingerprint).copied();
+        let known = self.known.0.lock().get(&fingerprint).cloned();
         if let Some(known) = known {
             if let Err(what) = moment.expect.judge_again(point.note, &known) {
                 self.violation(path, scene.trail(), what);
@@ -221,7 +223,8 @@ impl<S: Subject> Search<'_, S> {
             }
         };
         let (lsn, hash) = (found.last_lsn(), found.hash());
-        let verdict = Verdict { lsn, hash, checkpoint: seen.checkpoint };
+        let copies = seen.copies.iter().map(|(lsn, _)| *lsn).collect();
+        let verdict = Verdict { lsn, hash, checkpoint: seen.checkpoint, copies };
         let new = self.known.0.lock().insert(fingerprint, verdict).is_none();
         if !new {
             return;

@@ -23,6 +23,10 @@ pub enum CrashPath {
     Checkpoint,
     /// What recovery needs no more was being removed.
     Retention,
+    /// What is finished was being copied to the archive.
+    Archive,
+    /// A store was being made from another: by a backup, or by a restore to an earlier LSN.
+    Copy,
     /// The end of the log was being cut off.
     CutAfter,
     /// The beginning of the log was being removed.
@@ -35,7 +39,7 @@ pub enum CrashPath {
 
 impl CrashPath {
     /// All of them.
-    pub const ALL: [CrashPath; 12] = [
+    pub const ALL: [CrashPath; 14] = [
         CrashPath::Append,
         CrashPath::Rotation,
         CrashPath::Creation,
@@ -44,6 +48,8 @@ impl CrashPath {
         CrashPath::CheckpointRecovery,
         CrashPath::Checkpoint,
         CrashPath::Retention,
+        CrashPath::Archive,
+        CrashPath::Copy,
         CrashPath::CutAfter,
         CrashPath::RemoveBefore,
         CrashPath::KillThenPowerCut,
@@ -61,6 +67,8 @@ impl CrashPath {
             CrashPath::CheckpointRecovery => "ckpt recovery",
             CrashPath::Checkpoint => "checkpoint",
             CrashPath::Retention => "retention",
+            CrashPath::Archive => "archive",
+            CrashPath::Copy => "backup, restore",
             CrashPath::CutAfter => "cut-after",
             CrashPath::RemoveBefore => "remove-before",
             CrashPath::KillThenPowerCut => "kill, power cut",

@@ -141,11 +141,11 @@ impl<'a, S: Subject> Run<'a, S> {
             Effect::Cut(lsn) => self.expect.cut = Some(before.up_to(*lsn)),
             Effect::RemoveBefore(lsn) => self.expect.oldest = (oldest, (*lsn).max(oldest)),
             Effect::Checkpoint(lsn) => self.expect.checkpoint.1 = *lsn,
-            Effect::Nothing => {}
+            Effect::Copy(_) | Effect::Nothing => {}
         }
         self.begin(self.subject.path(action));
-        let rotations = self.watch.rotations();
-        self.subject.act(handle, action).map_err(Failure::Refused)?;
+        let (rotations, archived_at) = (self.watch.rotations(), self.watch.archived_at());
+        self.subject.act(&self.disk, handle, action).map_err(Failure::Refused)?;
 
         let (last, durable, oldest) = self.subject.lsns(handle);
         if self.watch.rotations() != rotations && matches!(effect, Effect::Grow(_) | Effect::MayGrow(_)) {
@@ -155,6 +155,14 @@ impl<'a, S: Subject> Run<'a, S> {
             // What follows it was done with the checkpoint complete: it must be there.
             self.expect.checkpoint = (lsn, lsn);
             self.begin_after(self.watch.checkpointed_at(), CrashPath::Retention);
+        }
+        if let Effect::Copy(lsn) = effect {
+            self.expect.copies.push(lsn);
+        }
+        if self.watch.archived_at() > archived_at {
+            // What was done last went there; what is removed goes after that.
+            self.call_it(CrashPath::Archive);
+            self.begin_after(self.watch.archived_at(), CrashPath::Retention);
         }
         if let Some(cut) = self.expect.cut.take() {
             self.expect.timeline = cut;

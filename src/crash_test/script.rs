@@ -56,11 +56,14 @@ impl ScriptId {
                 0,
                 Flavor::Checkpoint | Flavor::Retention,
                 CrashPath::Retention | CrashPath::CheckpointRecovery,
-            ) => (6, 64, 256, 16),
-            (0, Flavor::Checkpoint | Flavor::Retention, CrashPath::Checkpoint) => (3, 6, 12, 3),
-            (0, Flavor::Checkpoint | Flavor::Retention, _) => (3, 6, 8, 3),
-            (0, ..) => (6, 48, 32, 12),
-            (1, ..) => (4, 12, 8, 4),
+            ) => (7, 96, 384, 32),
+            (0, Flavor::Archive, CrashPath::Archive) | (0, Flavor::Copy, CrashPath::Copy) => (6, 64, 96, 16),
+            (0, Flavor::Archive | Flavor::Copy, CrashPath::CheckpointRecovery) => (6, 64, 256, 16),
+            (0, Flavor::Archive | Flavor::Copy, _) => (2, 3, 2, 2),
+            (0, Flavor::Checkpoint | Flavor::Retention, CrashPath::Checkpoint) => (3, 5, 8, 3),
+            (0, Flavor::Checkpoint | Flavor::Retention, _) => (2, 3, 4, 2),
+            (0, ..) => (6, 28, 12, 6),
+            (1, ..) => (3, 8, 6, 3),
             _ => (3, 6, 4, 3),
         };
         OutcomeLimits { all_subsets, single_changes, torn_positions, random_subsets }
@@ -90,16 +93,22 @@ pub(super) enum Flavor {
     Checkpoint,
     /// Long values and checkpoints, so that there are segments that go.
     Retention,
+    /// The same, with an archive that they go to before.
+    Archive,
+    /// Backups, and restores to earlier LSNs.
+    Copy,
 }
 
 impl Flavor {
     /// How many scripts of this kind there are in a round: more where one leads to few images.
     pub(super) const fn variants(self) -> u64 {
         match self {
-            Flavor::Creation => 22,
+            Flavor::Creation => 28,
             Flavor::Cut => 6,
             Flavor::Checkpoint => 6,
             Flavor::Retention => 4,
+            Flavor::Archive => 3,
+            Flavor::Copy => 5,
             _ => 1,
         }
     }
@@ -116,6 +125,8 @@ impl Flavor {
             Flavor::FailedSync => "failed-sync",
             Flavor::Checkpoint => "checkpoint",
             Flavor::Retention => "retention",
+            Flavor::Archive => "archive",
+            Flavor::Copy => "copy",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::draw::Draw;
@@ -17,12 +18,18 @@ use crate::memtable::Entry;
 use crate::storage::SimDisk;
 use crate::wal::LogStatus;
 use crate::{
-    Checksum, DEFAULT_KEYSPACE, Db, Durability, Error, Limit, Lsn, Options, Result, Retention, WriteBatch,
-    WriteOptions,
+    Checksum, DEFAULT_KEYSPACE, Db, Durability, Error, Limit, Lsn, Options, RestoreTarget, Result, Retention,
+    WriteBatch, WriteOptions,
 };
 
 /// Two levels, so that the directory's own ancestors are at stake too.
 const DIR: &str = "some/data";
+
+/// Beside it.
+const ARCHIVE: &str = "some/archive";
+
+/// Where copies go: with the LSN behind it.
+const COPY: &str = "some/at-";
 
 /// The smallest segments, so that little is needed to fill one.
 const SEGMENT_BYTES: u64 = 8192;
@@ -33,10 +40,11 @@ pub(super) struct StoreSubject {
     flavors: &'static [Flavor],
     /// How many checkpoints it keeps, and how many segments that recovery needs no more.
     checkpoints: Option<(u32, u64)>,
+    has_archive: bool,
 }
 
 impl StoreSubject {
-    pub(super) const ALL: [StoreSubject; 3] = [
+    pub(super) const ALL: [StoreSubject; 4] = [
         StoreSubject {
             name: "store",
             flavors: &[
@@ -48,14 +56,21 @@ impl StoreSubject {
                 Flavor::Close,
             ],
             checkpoints: None,
+            has_archive: false,
         },
         StoreSubject::with_checkpoints("store with a checkpoint", (1, 0)),
         StoreSubject::with_checkpoints("store with two checkpoints", (2, 1)),
+        StoreSubject {
+            name: "store with an archive",
+            flavors: &[Flavor::Kill, Flavor::FailedSync, Flavor::Archive, Flavor::Copy],
+            checkpoints: Some((1, 0)),
+            has_archive: true,
+        },
     ];
 
     const fn with_checkpoints(name: &'static str, checkpoints: (u32, u64)) -> StoreSubject {
         let flavors = &[Flavor::Kill, Flavor::FailedSync, Flavor::Checkpoint, Flavor::Retention];
-        StoreSubject { name, flavors, checkpoints: Some(checkpoints) }
+        StoreSubject { name, flavors, checkpoints: Some(checkpoints), has_archive: false }
     }
 }
 
@@ -69,6 +84,11 @@ impl Subject for StoreSubject {
 
     fn flavors(&self) -> &'static [Flavor] {
         self.flavors
+    }
+
+    fn kill_step(&self) -> u64 {
+        // With an archive there are many operations.
+        if self.has_archive { 5 } else { 1 }
     }
 
     fn script(&self, flavor: Flavor, draw: &mut Draw) -> Vec<Step<Action>> {
@@ -96,12 +116,19 @@ impl Subject for StoreSubject {
             let (keep, past) = if files % 4 == 3 { (1, 0) } else { (keep, past) };
             options = options.keep_checkpoints(keep).retention(Retention::Any(vec![Limit::Count(past)]));
         }
+        if self.has_archive {
+            options = options.archive(Some(Path::new(ARCHIVE)));
+        }
         options.listener(watch.clone()).open(DIR)
     }
 
     fn look(&self, disk: &SimDisk, db: &Db) -> Result<Seen, String> {
         left_behind(disk)?;
         let mut seen = all_of(db)?;
+        seen.copies = copies(disk)?;
+        if self.has_archive {
+            trail_is_whole(disk)?;
+        }
         let durable = db.durable_lsn().get();
         if durable != seen.lsn {
             return Err(format!("opened at LSN {}, of which only {durable} are durable", seen.lsn));
@@ -172,11 +199,12 @@ impl Subject for StoreSubject {
             },
             Action::Mark => Effect::MayGrow(Changes::new()),
             Action::Checkpoint => Effect::Checkpoint(db.visible_lsn().get()),
+            Action::Copy { back } => Effect::Copy(db.visible_lsn().get().saturating_sub(*back)),
             Action::Sync | Action::PrepareSpare | Action::Prune => Effect::Nothing,
         }
     }
 
-    fn act(&self, db: &Db, action: &Action) -> Result<()> {
+    fn act(&self, disk: &SimDisk, db: &Db, action: &Action) -> Result<()> {
         match action {
             Action::Write { changes, durability } => {
                 let mut batch = WriteBatch::new();
@@ -197,12 +225,24 @@ impl Subject for StoreSubject {
             Action::Checkpoint => {
                 db.checkpoint()?;
                 // The checkpoint is there. What was to follow it, and failed, is only told by the figures.
-                db.stats().checkpoint_failure.map_or(Ok(()), |failure| {
-                    let source = Arc::new(io::Error::other(failure));
-                    Err(Error::Io { op: "prune", path: DIR.into(), source })
-                })
+                told_by_figures(db)
             }
-            Action::Prune => db.prune(false).map(|_| ()),
+            Action::Prune => {
+                db.prune(false)?;
+                told_by_figures(db)
+            }
+            Action::Copy { back } => {
+                let lsn = db.visible_lsn().get().saturating_sub(*back);
+                let (storage, into) = (Arc::new(disk.clone()), format!("{COPY}{lsn}"));
+                // Nothing was written since the last one.
+                if disk.files().iter().any(|path| path.starts_with(&into)) {
+                    return Ok(());
+                }
+                match back {
+                    0 => db.backup(into).map(|_| ()),
+                    _ => Db::restore_on(storage, DIR, into, RestoreTarget::Lsn(Lsn::new(lsn))).map(|_| ()),
+                }
+            }
         }
     }
 
@@ -211,6 +251,7 @@ impl Subject for StoreSubject {
             Action::PrepareSpare => CrashPath::Rotation,
             Action::Checkpoint => CrashPath::Checkpoint,
             Action::Prune => CrashPath::Retention,
+            Action::Copy { .. } => CrashPath::Copy,
             _ => CrashPath::Append,
         }
     }
@@ -225,6 +266,54 @@ impl Subject for StoreSubject {
 
     fn lsns(&self, db: &Db) -> (u64, u64, u64) {
         (db.visible_lsn().get(), db.durable_lsn().get(), 0)
+    }
+}
+
+/// What failed after a checkpoint, or in the archive, is only told by the figures.
+fn told_by_figures(db: &Db) -> Result<()> {
+    let stats = db.stats();
+    stats.checkpoint_failure.or(stats.archive_failure).map_or(Ok(()), |failure| {
+        let source = Arc::new(io::Error::other(failure));
+        Err(Error::Io { op: "prune or archive", path: DIR.into(), source })
+    })
+}
+
+/// The copies that are stores: one that was cut short is none.
+fn copies(disk: &SimDisk) -> Result<Vec<(u64, State)>, String> {
+    let mut lsns: Vec<u64> = disk
+        .files()
+        .iter()
+        .filter_map(|path| path.to_str()?.strip_prefix(COPY)?.split('/').next()?.parse().ok())
+        .collect();
+    lsns.sort_unstable();
+    lsns.dedup();
+    let mut copies = Vec::new();
+    for lsn in lsns {
+        match options(disk).read_only(true).open(format!("{COPY}{lsn}")) {
+            Ok(db) => copies.push((lsn, all_of(&db)?.state)),
+            Err(Error::NoStore { .. } | Error::NotAStore { .. }) => {}
+            Err(error) => return Err(format!("the copy at LSN {lsn}: {error}")),
+        }
+    }
+    Ok(copies)
+}
+
+/// What has gone from the store is in the archive: together they have every record from the first on.
+fn trail_is_whole(disk: &SimDisk) -> Result<(), String> {
+    let first = manifest_of(disk)?.first_segment;
+    let records = care::read_log_on(Arc::new(disk.clone()), DIR).map_err(|error| error.to_string())?;
+    let mut next = Lsn::new(1);
+    for record in records {
+        let lsn = record.map_err(|error| format!("the trail: {error}"))?.lsn;
+        if lsn != next {
+            return Err(format!("the trail goes on with LSN {lsn} where {next} should come"));
+        }
+        next = next.next();
+    }
+    if next < first {
+        Err(format!("the trail ends before LSN {next}, and the log begins at {first}"))
+    } else {
+        Ok(())
     }
 }
 
@@ -275,7 +364,8 @@ fn all_of(db: &Db) -> Result<Seen, String> {
     }
     let lsn = db.visible_lsn().get();
     let (torn, rewritten, lost_copy) = (false, false, false);
-    Ok(Seen { lsn, from: Vec::new(), oldest: 0, checkpoint: 0, state, torn, rewritten, lost_copy })
+    let (from, copies) = (Vec::new(), Vec::new());
+    Ok(Seen { lsn, from, oldest: 0, checkpoint: 0, state, copies, torn, rewritten, lost_copy })
 }
 
 /// The files that the manifest names are there, and none that belongs to nobody.

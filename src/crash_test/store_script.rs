@@ -27,6 +27,10 @@ pub(super) enum Action {
     /// Takes a checkpoint, and removes what it makes superfluous.
     Checkpoint,
     Prune,
+    /// Makes a store of its own from this one: with the state as it is now, or so many LSNs back.
+    Copy {
+        back: u64,
+    },
 }
 
 /// A put, or a delete where there is no value.
@@ -93,6 +97,29 @@ pub(super) fn script(flavor: Flavor, checkpoints: bool, draw: &mut Draw) -> Vec<
                     steps.push(Step::Act(Action::Prune));
                 }
             }
+        }
+        Flavor::Archive => {
+            steps.push(create(USERS));
+            for _ in 0..3 {
+                writes(&mut steps, draw, 5, 900);
+                steps.push(checkpoint.clone());
+                if draw.one_in(2) {
+                    steps.extend(reopen.clone());
+                    steps.push(Step::Act(Action::Prune));
+                }
+            }
+        }
+        Flavor::Copy => {
+            writes(&mut steps, draw, 4, 300);
+            steps.push(Step::Act(Action::Copy { back: 0 }));
+            steps.push(create(USERS));
+            writes(&mut steps, draw, 5, 900);
+            // A mark proves what is before it; beside a writer, nothing else is taken.
+            steps.extend([checkpoint, Step::Act(Action::Mark)]);
+            steps.push(Step::Act(Action::Copy { back: 1 + draw.below(8) }));
+            steps.extend(reopen);
+            writes(&mut steps, draw, 2, 100);
+            steps.push(Step::Act(Action::Copy { back: 0 }));
         }
         Flavor::Kill | Flavor::FailedSync | Flavor::Cut | Flavor::KillCut => {
             writes(&mut steps, draw, 3, 500);

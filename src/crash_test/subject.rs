@@ -25,6 +25,8 @@ pub(super) enum Effect {
     RemoveBefore(u64),
     /// Nothing that can be read, but the next opening may begin with this checkpoint; and must, once it is complete.
     Checkpoint(u64),
+    /// A store of its own comes to be, with the state at this LSN.
+    Copy(u64),
     /// Nothing that can be read.
     Nothing,
 }
@@ -41,6 +43,11 @@ pub(super) trait Subject: Sync {
 
     /// The kinds of scripts that can be written for it.
     fn flavors(&self) -> &'static [Flavor];
+
+    /// How many operations lie between two at which a process is killed.
+    fn kill_step(&self) -> u64 {
+        1
+    }
 
     /// The steps of a script.
     fn script(&self, flavor: Flavor, draw: &mut Draw) -> Vec<Step<Self::Action>>;
@@ -80,7 +87,7 @@ pub(super) trait Subject: Sync {
     fn effect(&self, handle: &Self::Handle, action: &Self::Action) -> Effect;
 
     /// Does it.
-    fn act(&self, handle: &Self::Handle, action: &Self::Action) -> Result<()>;
+    fn act(&self, disk: &SimDisk, handle: &Self::Handle, action: &Self::Action) -> Result<()>;
 
     /// On which path an action is, if nothing better is known.
     fn path(&self, action: &Self::Action) -> CrashPath;
@@ -102,6 +109,7 @@ pub(super) struct Watch {
     disk: SimDisk,
     rotations: AtomicU64,
     checkpointed_at: AtomicU64,
+    archived_at: AtomicU64,
 }
 
 impl Watch {
@@ -110,6 +118,7 @@ impl Watch {
             disk: disk.clone(),
             rotations: AtomicU64::new(0),
             checkpointed_at: AtomicU64::new(0),
+            archived_at: AtomicU64::new(0),
         })
     }
 
@@ -124,6 +133,13 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// The operation of the disk after which the last files were in the archive. ORDER: as above.
+    pub(super) fn archived_at(&self) -> u64 {
+        self.archived_at.load(Ordering::Relaxed)
+    }
+}
+
 impl Listener for Watch {
     fn event(&self, event: &Event<'_>) {
         match event {
@@ -133,6 +149,7 @@ impl Listener for Watch {
             Event::Checkpointed { .. } => {
                 self.checkpointed_at.store(self.disk.operations(), Ordering::Relaxed);
             }
+            Event::Archived { .. } => self.archived_at.store(self.disk.operations(), Ordering::Relaxed),
             _ => {}
         }
     }

@@ -87,18 +87,22 @@ pub(super) struct Seen {
     /// The LSN of the checkpoint that opening began with; 0 without one.
     pub(super) checkpoint: u64,
     pub(super) state: State,
+    /// The copies that are there, by the LSN whose state they are to have.
+    pub(super) copies: Vec<(u64, State)>,
     pub(super) torn: bool,
     pub(super) rewritten: bool,
     pub(super) lost_copy: bool,
 }
 
 /// What was found in an image, as far as it is remembered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Verdict {
     pub(super) lsn: u64,
     /// Of the state.
     pub(super) hash: u64,
     pub(super) checkpoint: u64,
+    /// The LSNs of the copies.
+    pub(super) copies: Vec<u64>,
 }
 
 /// What may be found at a crash point.
@@ -113,18 +117,22 @@ pub(super) struct Expect {
     /// The LSN of the checkpoint that opening begins with lies between these two: the last complete one, and the one
     /// under way.
     pub(super) checkpoint: (u64, u64),
+    /// The LSNs of the copies that were complete.
+    pub(super) copies: Vec<u64>,
 }
 
 impl Expect {
     /// Nothing has happened.
     pub(super) fn nothing() -> Expect {
-        Expect { timeline: Timeline::new(), cut: None, oldest: (0, 1), checkpoint: (0, 0) }
+        let (timeline, copies) = (Timeline::new(), Vec::new());
+        Expect { timeline, cut: None, oldest: (0, 1), checkpoint: (0, 0), copies }
     }
 
     /// What an opening has shown, or what was written behind it.
     pub(super) fn shown(timeline: Timeline, seen: &Seen) -> Expect {
         let (oldest, checkpoint) = ((seen.oldest, seen.oldest), (seen.checkpoint, seen.checkpoint));
-        Expect { timeline, cut: None, oldest, checkpoint }
+        let copies = seen.copies.iter().map(|(lsn, _)| *lsn).collect();
+        Expect { timeline, cut: None, oldest, checkpoint, copies }
     }
 
     /// The timeline that ends with what was seen.
@@ -138,6 +146,12 @@ impl Expect {
             return Err(format!("the oldest record is {oldest}; it must lie between {from} and {to}"));
         }
         self.judge_checkpoint(seen.checkpoint)?;
+        self.judge_copies(seen.copies.iter().map(|(lsn, _)| *lsn))?;
+        for (lsn, state) in &seen.copies {
+            if self.timeline.at(*lsn) != Some(state) {
+                return Err(format!("the copy at LSN {lsn} has another state"));
+            }
+        }
         if let Some(cut) = &self.cut
             && lsn == cut.last_lsn()
             && difference(cut, seen).is_none()
@@ -159,6 +173,11 @@ impl Expect {
 }
 
 impl Expect {
+    fn judge_copies(&self, found: impl Iterator<Item = u64> + Clone) -> Result<(), String> {
+        let gone = self.copies.iter().find(|copy| !found.clone().any(|found| found == **copy));
+        gone.map_or(Ok(()), |gone| Err(format!("the copy at LSN {gone} was complete and is gone")))
+    }
+
     fn judge_checkpoint(&self, found: u64) -> Result<(), String> {
         let (from, to) = self.checkpoint;
         if (from..=to).contains(&found) {
@@ -172,7 +191,8 @@ impl Expect {
     ///
     /// Equal images may stand at different crash points. What was legal at the first may be a loss at the second.
     pub(super) fn judge_again(&self, durable: u64, known: &Verdict) -> Result<(), String> {
-        let Verdict { lsn, hash, checkpoint } = *known;
+        let Verdict { lsn, hash, checkpoint, .. } = *known;
+        self.judge_copies(known.copies.iter().copied())?;
         self.judge_checkpoint(checkpoint)?;
         let cut = self.cut.as_ref().is_some_and(|cut| cut.last_lsn() == lsn && cut.has(lsn, hash));
         if cut || (lsn >= durable && self.timeline.has(lsn, hash)) {

@@ -89,7 +89,12 @@ impl Subject for WalSubject {
                     steps.push(Step::Act(Action::RemoveBefore { records: draw.below(6) }));
                 }
             }
-            Flavor::Kill | Flavor::FailedSync | Flavor::Checkpoint | Flavor::Retention => {
+            Flavor::Kill
+            | Flavor::FailedSync
+            | Flavor::Checkpoint
+            | Flavor::Retention
+            | Flavor::Archive
+            | Flavor::Copy => {
                 writes(&mut steps, draw, 4, 1500);
                 steps.extend([Step::Close, Step::Open]);
                 writes(&mut steps, draw, 4, 1500);
@@ -136,6 +141,7 @@ impl Subject for WalSubject {
             oldest,
             checkpoint: 0,
             state,
+            copies: Vec::new(),
             torn: torn.is_some(),
             rewritten: report.rewritten > 0,
             lost_copy: torn.is_some_and(|torn| torn.kept_in.is_some()),
@@ -155,7 +161,17 @@ impl Subject for WalSubject {
         let lsn = oldest + state.len() as u64 - 1;
         let from = key(oldest).to_vec();
         let (checkpoint, torn, rewritten, lost_copy) = (0, false, false, false);
-        Ok(Some(Seen { lsn, from, oldest, checkpoint, state, torn, rewritten, lost_copy }))
+        Ok(Some(Seen {
+            lsn,
+            from,
+            oldest,
+            checkpoint,
+            state,
+            copies: Vec::new(),
+            torn,
+            rewritten,
+            lost_copy,
+        }))
     }
 
     fn verify(&self, _: &SimDisk, wal: &Wal) -> Result<(), String> {
@@ -183,7 +199,7 @@ impl Subject for WalSubject {
         }
     }
 
-    fn act(&self, wal: &Wal, action: &Action) -> Result<()> {
+    fn act(&self, _: &SimDisk, wal: &Wal, action: &Action) -> Result<()> {
         let (last, _, oldest) = self.lsns(wal);
         match action {
             Action::Append { payloads, durability } => {

@@ -44,6 +44,11 @@ impl Upkeep {
         if let Err(error) = &result {
             self.events().tell(|| Event::CheckpointFailed { error });
         }
+        if let Ok(copied) = &result
+            && !copied.is_empty()
+        {
+            self.events().tell(|| Event::Archived { files: copied.len() });
+        }
         let (copied, failure) = match result {
             Ok(copied) => (copied, None),
             Err(error) => (Vec::new(), Some(error)),
