@@ -5,9 +5,13 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use forelog::error::EvidenceSource;
+use forelog::format::manifest::Manifest;
 use forelog::storage::{Fault, FaultKind, OperationKind, SimDisk};
-use forelog::{Db, Error, Lsn, Options, Retention, WriteBatch};
+use forelog::wal::{LogReader, LogStatus};
+use forelog::{Db, Error, Lsn, Options, Retention, WriteBatch, care};
 
 use support::{DIR, store_on};
 
@@ -214,4 +218,35 @@ fn a_manifest_without_its_name_leaves_nothing_behind() {
     fill(&db, 10, 20);
     db.checkpoint().unwrap();
     assert_eq!(db.stats().checkpoint_failure, None);
+}
+
+/// A log that ended below the checkpoint was opened if the manifest did not know better, and gave LSNs out again: what was
+/// written under them was taken for applied, and lost, at the next opening. Shows that a checkpoint proves its LSN.
+#[test]
+fn a_log_that_ends_below_its_checkpoint_is_corrupt() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).open(DIR).unwrap();
+    (1..=4).for_each(|number| _ = db.put(format!("key {number}"), "value").unwrap());
+    let lsn = db.checkpoint().unwrap();
+    drop(db);
+    let manifest = format!("{DIR}/MANIFEST");
+    let known = Manifest::decode(&disk.read_file(&manifest).unwrap()).unwrap();
+    disk.write_file(&manifest, &Manifest { durable_lsn: Lsn::ZERO, ..known }.encode());
+    let record = LogReader::open_on(Arc::new(disk.clone()), DIR).unwrap().nth(2).unwrap().unwrap();
+    let segment = support::segment(1);
+    let mut bytes = disk.read_file(&segment).unwrap();
+    bytes[usize::try_from(record.offset).unwrap()..].fill(0);
+    disk.write_file(&segment, &bytes);
+
+    let before = disk.fingerprint();
+    let error = options(&disk).open(DIR).unwrap_err();
+    let Error::Corruption(found) = &error else { panic!("{error}") };
+    let evidence = found.evidence.as_ref().unwrap();
+    assert_eq!(
+        (found.lsn, evidence.lsn, evidence.source),
+        (Some(Lsn::new(3)), lsn, EvidenceSource::Checkpoint)
+    );
+    assert_eq!(disk.fingerprint(), before);
+    let verified = care::verify_on(Arc::new(disk.clone()), DIR).unwrap();
+    assert_eq!(verified.status, LogStatus::Corrupt);
 }

@@ -241,7 +241,12 @@ fn is_store(files: &[String]) -> bool {
 
 /// What the manifest knows about the log.
 pub(crate) fn given(manifest: &Manifest) -> Given {
-    let proven = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
+    let known = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
+    // A checkpoint that the manifest names never holds what the log could lose, damaged or not: a log that ends below it
+    // would give LSNs out again that opening takes for applied.
+    let newest = manifest.checkpoints.last();
+    let newest = newest.map(|newest| Evidence { lsn: newest.lsn(), source: EvidenceSource::Checkpoint });
+    let proven = newest.filter(|newest| newest.lsn > known.lsn).unwrap_or(known);
     Given {
         first_segment: Some(manifest.first_segment),
         proven: Some(proven),
