@@ -9,10 +9,11 @@
 //! ```
 //!
 //! A process fills a store with single puts (16-byte random keys, 100-byte random values), buffered, and ends without
-//! closing it; it takes no checkpoint, or one of all that it has put. Then, in interleaved rounds, each time in a process of its own: the limit, which is to read the same
-//! bytes and to compute their CRC-32, by one and by two threads; and opening, by one and by two. The files are in the
-//! page cache for all alike. Printed are medians, and of ratios the median of those within one round. Memory is the
-//! peak of the process (`VmHWM`), against what the process that filled the store had at its end (`VmRSS`).
+//! closing it; it takes no checkpoint, or one of all that it has put. Then, in interleaved rounds, each time in a
+//! process of its own: the limit, which is to read the same bytes and to compute their CRC-32, by one and by two
+//! threads; and opening, by one and by two. The files are in the page cache for all alike. Printed are medians, and of
+//! ratios the median of those within one round. Memory is the peak of the process (`VmHWM`), against what the process
+//! that filled the store had at its end (`VmRSS`).
 
 use std::error::Error;
 use std::fs::{self, File};
