@@ -318,7 +318,7 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checkpoint(&self) -> Result<Lsn> {
-        self.store().upkeep()?.checkpoint(upkeep::available_threads())
+        self.store().upkeep()?.checkpoint()
     }
 
     /// Removes the segments and checkpoints that recovery needs no more and that no policy keeps, as each checkpoint does

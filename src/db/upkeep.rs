@@ -14,7 +14,7 @@
 //! checkpoint is being taken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
@@ -55,6 +55,8 @@ pub(super) struct Upkeep {
     due_at: AtomicU64,
     thread: Mutex<Background>,
     cancelled: AtomicBool,
+    /// How many callers wait for what is under way. ORDER: Relaxed; a hint for the pace.
+    awaited: AtomicUsize,
     /// Why the last attempt failed, until one works.
     failure: Mutex<Option<Error>>,
 }
@@ -93,6 +95,7 @@ impl Upkeep {
             due_at: AtomicU64::new(due_at),
             thread: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            awaited: AtomicUsize::new(0),
             failure: Mutex::new(None),
         })
     }
@@ -129,11 +132,17 @@ impl Upkeep {
 
     fn run(&self) {
         // It is in `stats`, and in an event.
-        let _ = self.checkpoint(1);
+        let _ = self.checkpoint_by(1);
     }
 
     /// Takes a checkpoint of what is visible, if that is newer than the last one, and prunes. Returns its LSN.
-    pub(super) fn checkpoint(&self, threads: usize) -> Result<Lsn> {
+    pub(super) fn checkpoint(&self) -> Result<Lsn> {
+        // Before the lock: so a checkpoint that is under way already hurries, too.
+        let _awaited = Awaited::new(&self.awaited);
+        self.checkpoint_by(available_threads())
+    }
+
+    fn checkpoint_by(&self, threads: usize) -> Result<Lsn> {
         let _waking = self.wal.waking(&self.keeper);
         let mut work = self.work.lock();
         let result = self.take(&mut work, threads);
@@ -190,7 +199,10 @@ impl Upkeep {
     /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
     pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
         let _waking = self.wal.waking(&self.keeper);
-        let mut work = self.work.lock();
+        let mut work = {
+            let _awaited = Awaited::new(&self.awaited);
+            self.work.lock()
+        };
         let result = self.prune_locked(&mut work, dry_run);
         if let Err(error) = &result {
             self.note_failure(error.clone());
@@ -280,7 +292,7 @@ impl Upkeep {
     /// became of the last checkpoint.
     pub(super) fn stop(&self) -> Result<()> {
         let wanted = self.options.checkpoints.on_close && !self.wal.is_poisoned();
-        let last = if wanted { self.checkpoint(available_threads()).map(|_| ()) } else { Ok(()) };
+        let last = if wanted { self.checkpoint().map(|_| ()) } else { Ok(()) };
         self.cancelled.store(true, Ordering::Relaxed);
         self.work.lock().ended = true;
         let thread = {
@@ -317,10 +329,30 @@ impl Pacing for Upkeep {
         // ORDER: Relaxed. It is looked at again and again.
         self.cancelled.load(Ordering::Relaxed)
     }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A caller that waits, for as long as this lives.
+struct Awaited<'a>(&'a AtomicUsize);
+
+impl Awaited<'_> {
+    fn new(count: &AtomicUsize) -> Awaited<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Awaited(count)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How many threads write a checkpoint that somebody waits for.
-pub(super) fn available_threads() -> usize {
+fn available_threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
