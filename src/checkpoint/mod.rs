@@ -26,5 +26,5 @@ mod part;
 mod take;
 
 pub(crate) use self::load::{Sink, load};
-pub(crate) use self::pace::{Pace, Pacing};
+pub(crate) use self::pace::{Breaks, Pace, Pacing};
 pub(crate) use self::take::{Taking, take};

@@ -1,4 +1,4 @@
-//! How fast a checkpoint writes, so that those who work beside it are not held up.
+//! How fast a checkpoint writes and old files go, so that those who work beside it are not held up.
 //!
 //! A checkpoint and the log share a disk. A checkpoint that writes as fast as it can fills the disk's queue, and a sync
 //! of the log then waits behind megabytes of it. So it writes at an even rate, and gives what it has written to the
@@ -14,6 +14,9 @@
 //!
 //! An idle log alone is no reason to hurry: there may be readers, and a thread that copies all of memory at full speed
 //! takes half of their speed, on two processors, by the caches and the disk's interrupts that it keeps busy.
+//!
+//! Removing files holds up syncs too: each waits for the disk to take note that the space is free. So there is a break
+//! after each file while the log is written ([`Breaks`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -113,6 +116,48 @@ impl<'a> Pace<'a> {
     }
 }
 
+/// How long the break after a removed file is: syncs that a removal holds up are then less than one in a hundred.
+const BREAK: Duration = Duration::from_millis(50);
+
+/// The breaks between files that are removed while the log is written.
+///
+/// INVARIANT: files go at least twice as fast as the log grows, so that breaks never make a directory grow: where
+/// segments are short and the log is fast, there are none.
+pub(crate) struct Breaks<'a> {
+    pacing: &'a dyn Pacing,
+    log_at_start: u64,
+    last_log_bytes: u64,
+    last_growth: Option<Instant>,
+    freed: u64,
+}
+
+impl<'a> Breaks<'a> {
+    pub(crate) fn new(pacing: &'a dyn Pacing) -> Breaks<'a> {
+        let log_at_start = pacing.log_bytes();
+        Breaks { pacing, log_at_start, last_log_bytes: log_at_start, last_growth: None, freed: 0 }
+    }
+
+    /// A file of so many bytes was removed.
+    pub(crate) fn removed(&mut self, bytes: u64) {
+        self.freed = self.freed.saturating_add(bytes);
+        let began = Instant::now();
+        while began.elapsed() < BREAK && self.is_called_for() && !self.pacing.is_cancelled() {
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// True while the log is written, and not as fast as files go.
+    fn is_called_for(&mut self) -> bool {
+        let log_bytes = self.pacing.log_bytes();
+        if std::mem::replace(&mut self.last_log_bytes, log_bytes) != log_bytes {
+            self.last_growth = Some(Instant::now());
+        }
+        let grown = log_bytes.saturating_sub(self.log_at_start);
+        let written = self.last_growth.is_some_and(|last| last.elapsed() < IDLE);
+        written && grown < self.freed / 2
+    }
+}
+
 #[cfg(test)]
 mod tests {
     //! Shows the three rows of the table, and that a limit is kept, without relying on how long anything takes: what
@@ -168,5 +213,20 @@ mod tests {
         assert!(goes_on(None, 90 << 20, false), "grows faster than the checkpoint");
         assert!(!goes_on(Some(1 << 20), 0, true), "a limit is kept, idle or not");
         assert!(!goes_on(Some(1 << 20), 90 << 20, true), "and however the log grows");
+    }
+
+    #[test]
+    fn breaks_are_for_a_log_that_is_written_slowly() {
+        let world = World::default();
+        let mut breaks = Breaks::new(&world);
+        let mut is_called_for = |freed, log: u64| {
+            breaks.freed = freed;
+            world.log.store(log, Ordering::Relaxed);
+            breaks.is_called_for()
+        };
+        assert!(!is_called_for(1000, 0), "nobody writes");
+        assert!(is_called_for(1000, 1), "somebody does");
+        assert!(!is_called_for(1000, 500), "so fast that files must go faster");
+        assert!(is_called_for(2000, 501));
     }
 }

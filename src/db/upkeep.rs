@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use crate::catalog::Catalog;
-use crate::checkpoint::{self, Pace, Pacing, Taking, manifest};
+use crate::checkpoint::{self, Breaks, Pace, Pacing, Taking, manifest};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::Retention;
@@ -226,15 +226,22 @@ impl Upkeep {
         if dry_run {
             return Ok(plan.report);
         }
+        let mut breaks = Breaks::new(self);
         if plan.first_segment > old.first_segment || !plan.superseded.is_empty() {
             let generation = work.generation();
             let Plan { checkpoints, first_segment, .. } = plan.clone();
             let durable_lsn = self.wal.durable_lsn();
             self.write_manifest(Manifest { generation, durable_lsn, checkpoints, first_segment, ..old })?;
             // ORDER: only now. What the manifest named before this line was needed before it.
-            plan.superseded.iter().flat_map(Checkpoint::files).try_for_each(|file| self.dir.remove(&file))?;
+            for (file, part) in plan.superseded.iter().flat_map(|gone| gone.files().zip(&gone.parts)) {
+                self.dir.remove(&file)?;
+                breaks.removed(part.bytes);
+            }
         }
-        self.wal.drop_before(plan.first_segment)?;
+        for segment in segments.iter().filter(|segment| segment.base_lsn < plan.first_segment) {
+            self.wal.drop_before(segment.last_lsn.next())?;
+            breaks.removed(segment.bytes);
+        }
         Ok(plan.report)
     }
 
