@@ -32,7 +32,22 @@ use crate::retention::{Facts, Plan, PruneReport};
 use crate::storage::dir::Dir;
 use crate::wal::{Keeper, Wal};
 
-/// How many segments of log may come meanwhile before a checkpoint hurries, in hundredths.
+/// How many segments of log may come before a checkpoint is written, in hundredths: the pace is such that it has come as
+/// far as the log has towards that. This bounds the directory, and no writer ever waits for it:
+///
+/// ```text
+///  the last checkpoint and the new one                    2 checkpoints
+///  the log that made it due                               max(checkpoint_after_bytes, the last checkpoint)
+///  what comes while it is written                         0.75 segments
+///  the oldest segment, whose end alone is needed          < 1 segment
+///  the newest, as long from the beginning as at its end   < 1 segment
+///  the spare                                              1 segment
+///                                                         in all, beside the first two lines, less than 3.75
+/// ```
+///
+/// Up to four, 16 MiB of 64 MiB segments are left for what comes between the last block and the first removal: the
+/// last part's sync, the log's, and the manifest's. The bound is that of a disk which is fast enough; on another one the
+/// checkpoint goes as fast as it can.
 const GROWTH_PERCENT: u64 = 75;
 
 /// After a failure, the next one is tried after this part of the bytes that it would usually take.
