@@ -111,6 +111,13 @@ fn watch(newest: &Newest, store: &Path, ended: &AtomicBool) -> Result<(Peak, usi
             let at = started.elapsed();
             peak = Peak { ratio, log_bytes, checkpoint_bytes, bound, at, ..peak };
         }
+        if peak.samples % 10_000 == 0 {
+            eprintln!(
+                "directory: {} s, at most x {:.3} of the bound",
+                started.elapsed().as_secs(),
+                peak.ratio
+            );
+        }
         thread::sleep(Duration::from_millis(3));
     }
     Ok((peak, checkpoints))
