@@ -1,17 +1,19 @@
-//! How fast a store comes back from its log, beside the limit: `cargo bench --bench recovery`.
+//! How fast a store comes back from its log, or from a checkpoint, beside the limit: `cargo bench --bench recovery`.
 //!
 //! ```text
 //!  cargo bench --bench recovery                                  1 and 5 million puts, 5 rounds
 //!  cargo bench --bench recovery -- 2000000 --rounds 9            another number of puts
 //!  cargo bench --bench recovery -- 5000000 --work overwrites     of 10,000 keys only
 //!  cargo bench --bench recovery -- 5000000 --work churn          every put is deleted again
+//!  cargo bench --bench recovery -- 5000000 --work checkpoint     of a checkpoint instead of the log
 //! ```
 //!
 //! A process fills a store with single puts (16-byte random keys, 100-byte random values), buffered, and ends without
-//! closing it. Then, in interleaved rounds, each time in a process of its own: the limit, which is to read the same
-//! bytes and to compute their CRC-32, by one and by two threads; and opening, by one and by two. The files are in the
-//! page cache for all alike. Printed are medians, and of ratios the median of those within one round. Memory is the
-//! peak of the process (`VmHWM`), against what the process that filled the store had at its end (`VmRSS`).
+//! closing it; it takes no checkpoint, or one of all that it has put. Then, in interleaved rounds, each time in a
+//! process of its own: the limit, which is to read the same bytes and to compute their CRC-32, by one and by two
+//! threads; and opening, by one and by two. The files are in the page cache for all alike. Printed are medians, and of
+//! ratios the median of those within one round. Memory is the peak of the process (`VmHWM`), against what the process
+//! that filled the store had at its end (`VmRSS`).
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -26,7 +28,8 @@ use forelog::{Db, Durability, Options};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const WORKS: [&str; 3] = ["puts", "overwrites", "churn"];
+const WORKS: [&str; 4] = ["puts", "overwrites", "churn", CHECKPOINT];
+const CHECKPOINT: &str = "checkpoint";
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -104,7 +107,7 @@ fn measure_one(work: &str, puts: u64, rounds: usize) -> Result<()> {
     let seconds = |of: usize| runs[of].iter().map(|run| run.took.as_secs_f64());
     let ratio = |of: usize, to: usize| median(seconds(to).zip(seconds(of)).map(|(to, of)| to / of));
     println!("{puts} {work}; the store that was filled takes {} MiB", finished.memory >> 10);
-    println!("  threads   opening, puts/s   of the limit   of one thread   peak MiB   over the filled one");
+    println!("  threads      opening, 1/s   of the limit   of one thread   peak MiB   over the filled one");
     for (threads, limit, open) in [(1, 0, 2), (2, 1, 3)] {
         let peak = median(runs[open].iter().map(|run| run.memory as f64 / 1024.0));
         println!(
@@ -127,7 +130,12 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
 fn fill(dir: &Path, work: &str, puts: &str) -> Result<()> {
     let began = Instant::now();
     let mut random = Random(0x243f_6a88_85a3_08d3);
-    let db = Options::new().durability(Durability::Buffered).open(dir)?;
+    let mut options = Options::new().durability(Durability::Buffered).checkpoint_after_bytes(None);
+    if work == CHECKPOINT {
+        // What is read of the log besides is one segment.
+        options = options.segment_bytes(4 << 20);
+    }
+    let db = options.open(dir)?;
     for _ in 0..puts.parse()? {
         let (mut key, mut value) = ([0; 16], [0; 100]);
         random.fill(&mut key);
@@ -139,6 +147,9 @@ fn fill(dir: &Path, work: &str, puts: &str) -> Result<()> {
         if work == "churn" {
             db.delete(key)?;
         }
+    }
+    if work == CHECKPOINT {
+        db.checkpoint()?;
     }
     // When it falls idle the log is synced and marked as such, so that opening has nothing to write again.
     let last = db.wait_durable(db.visible_lsn());
@@ -159,12 +170,12 @@ fn open(dir: &Path, threads: &str) -> Result<()> {
     std::process::exit(0)
 }
 
-/// Reads all segments, without the zeros at their ends, and computes their checksums.
+/// Reads all segments, without the zeros at their ends, and all parts of a checkpoint, and computes their checksums.
 fn limit(dir: &Path, threads: &str) -> Result<()> {
     let mut files: Vec<(PathBuf, u64)> = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wal") {
+        if path.extension().is_some_and(|extension| extension == "wal" || extension == "ckpt") {
             let bytes = fs::read(&path)?;
             let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
             files.push((path, used));

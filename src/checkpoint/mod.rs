@@ -28,5 +28,5 @@ mod take;
 
 pub(crate) use self::archive::{archive, read_manifest};
 pub(crate) use self::load::{Sink, keyspaces, load};
-pub(crate) use self::pace::{Pace, Pacing};
+pub(crate) use self::pace::{Breaks, Pace, Pacing};
 pub(crate) use self::take::{Taking, take};

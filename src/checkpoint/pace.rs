@@ -1,4 +1,4 @@
-//! How fast a checkpoint writes, so that those who write to the log beside it are not held up.
+//! How fast a checkpoint writes and old files go, so that those who work beside it are not held up.
 //!
 //! A checkpoint and the log share a disk. A checkpoint that writes as fast as it can fills the disk's queue, and a sync
 //! of the log then waits behind megabytes of it. So it writes at an even rate, and gives what it has written to the
@@ -8,9 +8,15 @@
 //!
 //! | the log | the checkpoint |
 //! | --- | --- |
-//! | is idle | goes as fast as it can: there is nobody to hold up |
-//! | is written | 32 MiB a second |
+//! | is idle, and somebody waits for the checkpoint | goes as fast as it can |
 //! | grows so fast that it would be too long when the checkpoint ends | as fast as is needed for that |
+//! | else | 32 MiB a second |
+//!
+//! An idle log alone is no reason to hurry: there may be readers, and a thread that copies all of memory at full speed
+//! takes half of their speed, on two processors, by the caches and the disk's interrupts that it keeps busy.
+//!
+//! Removing files holds up syncs too: each waits for the disk to take note that the space is free. So there is a break
+//! after each file while the log is written ([`Breaks`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +38,8 @@ pub(crate) trait Pacing: Sync {
     fn log_bytes(&self) -> u64;
     /// True if the checkpoint is to be given up.
     fn is_cancelled(&self) -> bool;
+    /// True if a caller waits until it has ended.
+    fn is_awaited(&self) -> bool;
 }
 
 /// The pace of one checkpoint, shared by the threads that write it.
@@ -93,7 +101,7 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// True while the log is idle, or has grown further than the checkpoint has come.
+    /// True while the log is idle and somebody waits, or the log has grown further than the checkpoint has come.
     fn may_hurry(&self, written: u64, elapsed: Duration) -> bool {
         let log_bytes = self.pacing.log_bytes();
         let now_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -104,7 +112,49 @@ impl<'a> Pace<'a> {
         let idle = Duration::from_micros(quiet_us) >= IDLE || log_bytes == self.log_at_start;
         let grown = log_bytes.saturating_sub(self.log_at_start) as f64 / self.log_growth.max(1) as f64;
         let done = written as f64 / self.expected_bytes.max(1) as f64;
-        idle || grown > done
+        idle && self.pacing.is_awaited() || grown > done
+    }
+}
+
+/// How long the break after a removed file is: syncs that a removal holds up are then less than one in a hundred.
+const BREAK: Duration = Duration::from_millis(50);
+
+/// The breaks between files that are removed while the log is written.
+///
+/// INVARIANT: files go at least twice as fast as the log grows, so that breaks never make a directory grow: where
+/// segments are short and the log is fast, there are none.
+pub(crate) struct Breaks<'a> {
+    pacing: &'a dyn Pacing,
+    log_at_start: u64,
+    last_log_bytes: u64,
+    last_growth: Option<Instant>,
+    freed: u64,
+}
+
+impl<'a> Breaks<'a> {
+    pub(crate) fn new(pacing: &'a dyn Pacing) -> Breaks<'a> {
+        let log_at_start = pacing.log_bytes();
+        Breaks { pacing, log_at_start, last_log_bytes: log_at_start, last_growth: None, freed: 0 }
+    }
+
+    /// A file of so many bytes was removed.
+    pub(crate) fn removed(&mut self, bytes: u64) {
+        self.freed = self.freed.saturating_add(bytes);
+        let began = Instant::now();
+        while began.elapsed() < BREAK && self.is_called_for() && !self.pacing.is_cancelled() {
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// True while the log is written, and not as fast as files go.
+    fn is_called_for(&mut self) -> bool {
+        let log_bytes = self.pacing.log_bytes();
+        if std::mem::replace(&mut self.last_log_bytes, log_bytes) != log_bytes {
+            self.last_growth = Some(Instant::now());
+        }
+        let grown = log_bytes.saturating_sub(self.log_at_start);
+        let written = self.last_growth.is_some_and(|last| last.elapsed() < IDLE);
+        written && grown < self.freed / 2
     }
 }
 
@@ -120,6 +170,7 @@ mod tests {
     struct World {
         log: AtomicU64,
         cancelled: AtomicBool,
+        awaited: AtomicBool,
     }
 
     impl Pacing for World {
@@ -129,13 +180,16 @@ mod tests {
         fn is_cancelled(&self) -> bool {
             self.cancelled.load(Ordering::Relaxed)
         }
+        fn is_awaited(&self) -> bool {
+            self.awaited.load(Ordering::Relaxed)
+        }
     }
 
     const GIB: u64 = 1 << 30;
 
     /// Spends a gigabyte after the log has grown by so much: true if that did not have to wait.
-    fn goes_on(limit: Option<u64>, log_grown: u64) -> bool {
-        let world = World::default();
+    fn goes_on(limit: Option<u64>, log_grown: u64, awaited: bool) -> bool {
+        let world = World { awaited: awaited.into(), ..World::default() };
         let mut pace = Pace::new(&world, limit, 100 << 20);
         pace.expect(2 * GIB);
         world.log.store(log_grown, Ordering::Relaxed);
@@ -153,10 +207,26 @@ mod tests {
 
     #[test]
     fn the_rows_of_the_table() {
-        assert!(goes_on(None, 0), "idle");
-        assert!(!goes_on(None, 1 << 20), "written");
-        assert!(goes_on(None, 90 << 20), "grows faster than the checkpoint");
-        assert!(!goes_on(Some(1 << 20), 0), "a limit is kept, idle or not");
-        assert!(!goes_on(Some(1 << 20), 90 << 20), "and however the log grows");
+        assert!(goes_on(None, 0, true), "idle, and somebody waits");
+        assert!(!goes_on(None, 0, false), "idle, and nobody does");
+        assert!(!goes_on(None, 1 << 20, true), "written");
+        assert!(goes_on(None, 90 << 20, false), "grows faster than the checkpoint");
+        assert!(!goes_on(Some(1 << 20), 0, true), "a limit is kept, idle or not");
+        assert!(!goes_on(Some(1 << 20), 90 << 20, true), "and however the log grows");
+    }
+
+    #[test]
+    fn breaks_are_for_a_log_that_is_written_slowly() {
+        let world = World::default();
+        let mut breaks = Breaks::new(&world);
+        let mut is_called_for = |freed, log: u64| {
+            breaks.freed = freed;
+            world.log.store(log, Ordering::Relaxed);
+            breaks.is_called_for()
+        };
+        assert!(!is_called_for(1000, 0), "nobody writes");
+        assert!(is_called_for(1000, 1), "somebody does");
+        assert!(!is_called_for(1000, 500), "so fast that files must go faster");
+        assert!(is_called_for(2000, 501));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::upkeep::{Upkeep, Work};
+use super::upkeep::{Awaited, Upkeep, Work};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::manifest::Manifest;
@@ -19,6 +19,7 @@ impl Upkeep {
     /// Writes what is visible into another directory, as a store of its own.
     pub(super) fn backup(&self, out: &Dir, threads: usize) -> Result<Copied> {
         let _waking = self.wal.waking(&self.keeper);
+        let _awaited = Awaited::new(&self.awaited);
         // Not beside a checkpoint: they would take twice from the disk what one may.
         let work = self.work.lock();
         self.check(&work)?;

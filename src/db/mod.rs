@@ -15,6 +15,7 @@ mod copies;
 mod elsewhere;
 mod keyspace;
 mod pending;
+mod prune;
 mod snapshot;
 mod stats;
 mod store;
@@ -320,7 +321,7 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn checkpoint(&self) -> Result<Lsn> {
-        self.store().upkeep()?.checkpoint(upkeep::available_threads())
+        self.store().upkeep()?.checkpoint()
     }
 
     /// Removes the segments and checkpoints that recovery needs no more and that no policy keeps, as each checkpoint does

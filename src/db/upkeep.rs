@@ -14,7 +14,7 @@
 //! checkpoint is being taken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
@@ -24,16 +24,30 @@ use crate::catalog::Catalog;
 use crate::checkpoint::{self, Pace, Pacing, Taking, manifest};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::format::Retention;
 use crate::format::manifest::{Checkpoint, Manifest};
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
 use crate::options::Options;
-use crate::retention::{Archiver, Facts, Plan, PruneReport};
+use crate::retention::Archiver;
 use crate::storage::dir::Dir;
-use crate::wal::{Keeper, SegmentSummary, Wal};
+use crate::wal::{Keeper, Wal};
 
-/// How many segments of log may come meanwhile before a checkpoint hurries, in hundredths.
+/// How many segments of log may come before a checkpoint is written, in hundredths: the pace is such that it has come as
+/// far as the log has towards that. This bounds the directory, and no writer ever waits for it:
+///
+/// ```text
+///  the last checkpoint and the new one                    2 checkpoints
+///  the log that made it due                               max(checkpoint_after_bytes, the last checkpoint)
+///  what comes while it is written                         0.75 segments
+///  the oldest segment, whose end alone is needed          < 1 segment
+///  the newest, as long from the beginning as at its end   < 1 segment
+///  the spare                                              1 segment
+///                                                         in all, beside the first two lines, less than 3.75
+/// ```
+///
+/// Up to four, 16 MiB of 64 MiB segments are left for what comes between the last block and the first removal: the
+/// last part's sync, the log's, and the manifest's. The bound is that of a disk which is fast enough; on another one the
+/// checkpoint goes as fast as it can.
 const GROWTH_PERCENT: u64 = 75;
 
 /// After a failure, the next one is tried after this part of the bytes that it would usually take.
@@ -56,6 +70,8 @@ pub(super) struct Upkeep {
     due_at: AtomicU64,
     thread: Mutex<Background>,
     cancelled: AtomicBool,
+    /// How many callers wait for what is under way. ORDER: Relaxed; a hint for the pace.
+    pub(super) awaited: AtomicUsize,
     /// Why the last attempt failed, until one works.
     failure: Mutex<Option<Error>>,
     /// The same for the archive.
@@ -101,6 +117,7 @@ impl Upkeep {
             due_at: AtomicU64::new(due_at),
             thread: Mutex::default(),
             cancelled: AtomicBool::new(false),
+            awaited: AtomicUsize::new(0),
             failure: Mutex::new(None),
             archive_failure: Mutex::new(None),
             archived: AtomicU64::new(0),
@@ -139,11 +156,17 @@ impl Upkeep {
 
     fn run(&self) {
         // It is in `stats`, and in an event.
-        let _ = self.checkpoint(1);
+        let _ = self.checkpoint_by(1);
     }
 
     /// Takes a checkpoint of what is visible, if that is newer than the last one, and prunes. Returns its LSN.
-    pub(super) fn checkpoint(&self, threads: usize) -> Result<Lsn> {
+    pub(super) fn checkpoint(&self) -> Result<Lsn> {
+        // Before the lock: so a checkpoint that is under way already hurries, too.
+        let _awaited = Awaited::new(&self.awaited);
+        self.checkpoint_by(available_threads())
+    }
+
+    fn checkpoint_by(&self, threads: usize) -> Result<Lsn> {
         let _waking = self.wal.waking(&self.keeper);
         let mut work = self.work.lock();
         let result = self.take(&mut work, threads);
@@ -202,66 +225,8 @@ impl Upkeep {
         Pace::new(self, self.options.checkpoints.bytes_per_second, growth)
     }
 
-    /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
-    pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
-        let _waking = self.wal.waking(&self.keeper);
-        let mut work = self.work.lock();
-        let result = self.prune_locked(&mut work, dry_run);
-        if let Err(error) = &result {
-            self.note_failure(error.clone());
-        }
-        result
-    }
-
-    fn prune_locked(&self, work: &mut Work, dry_run: bool) -> Result<PruneReport> {
-        self.check(work)?;
-        let old = self.manifest.lock().clone();
-        let segments = self.wal.segments();
-        let copied = if dry_run { Vec::new() } else { self.archive(work, &old, &segments) };
-        let archiver = work.archiver.as_ref();
-        let facts = Facts {
-            manifest: &old,
-            segments: &segments,
-            ended_us: &self.ends_of(&segments, &old.options.retention)?,
-            now_us: self.dir.storage().now_us(),
-            read_from: self.wal.oldest_read(),
-            archived: archiver.map(Archiver::archived),
-            checkpoints_archived: archiver.is_none_or(|archiver| archiver.has_checkpoints_of(&old)),
-        };
-        let mut plan = Plan::new(&facts);
-        plan.report.archived = copied;
-        if dry_run {
-            return Ok(plan.report);
-        }
-        if plan.first_segment > old.first_segment || !plan.superseded.is_empty() {
-            let generation = work.generation();
-            let Plan { checkpoints, first_segment, .. } = plan.clone();
-            let durable_lsn = self.wal.durable_lsn();
-            self.write_manifest(Manifest { generation, durable_lsn, checkpoints, first_segment, ..old })?;
-            // ORDER: only now. What the manifest named before this line was needed before it.
-            plan.superseded.iter().flat_map(Checkpoint::files).try_for_each(|file| self.dir.remove(&file))?;
-        }
-        self.wal.drop_before(plan.first_segment)?;
-        Ok(plan.report)
-    }
-
-    /// When each segment's last record was written, at the latest: when its successor was made. Looked up only for a
-    /// policy that asks for it.
-    fn ends_of(&self, segments: &[SegmentSummary], policy: &Retention) -> Result<Vec<u64>> {
-        let (Retention::Any(limits) | Retention::All(limits)) = policy;
-        if !limits.iter().any(|limit| matches!(limit, crate::format::Limit::Age(_))) {
-            return Ok(vec![0; segments.len()]);
-        }
-        let mut ends = Vec::with_capacity(segments.len());
-        for successor in segments.iter().skip(1) {
-            ends.push(self.wal.segment_created_us(successor.base_lsn)?);
-        }
-        ends.push(u64::MAX);
-        Ok(ends)
-    }
-
     /// Puts a manifest in place. Nobody else does so: `work` is held.
-    fn write_manifest(&self, new: Manifest) -> Result<()> {
+    pub(super) fn write_manifest(&self, new: Manifest) -> Result<()> {
         manifest::write(&self.dir, &new)?;
         *self.manifest.lock() = new;
         Ok(())
@@ -283,7 +248,7 @@ impl Upkeep {
         self.wal.check_poison()
     }
 
-    fn note_failure(&self, error: Error) {
+    pub(super) fn note_failure(&self, error: Error) {
         self.events().tell(|| Event::CheckpointFailed { error: &error });
         let retry = due_after(&self.manifest.lock()).map(|bytes| (bytes / RETRY_PART).max(1));
         let due_at = retry.map_or(u64::MAX, |bytes| self.wal.appended_bytes().saturating_add(bytes));
@@ -299,7 +264,7 @@ impl Upkeep {
     /// became of the last checkpoint.
     pub(super) fn stop(&self) -> Result<()> {
         let wanted = self.options.checkpoints.on_close && !self.wal.is_poisoned();
-        let last = if wanted { self.checkpoint(available_threads()).map(|_| ()) } else { Ok(()) };
+        let last = if wanted { self.checkpoint().map(|_| ()) } else { Ok(()) };
         self.cancelled.store(true, Ordering::Relaxed);
         self.work.lock().ended = true;
         let thread = {
@@ -320,7 +285,7 @@ impl Upkeep {
 }
 
 impl Work {
-    fn generation(&mut self) -> u64 {
+    pub(super) fn generation(&mut self) -> u64 {
         let generation = self.next_generation;
         self.next_generation += 1;
         generation
@@ -335,6 +300,26 @@ impl Pacing for Upkeep {
     fn is_cancelled(&self) -> bool {
         // ORDER: Relaxed. It is looked at again and again.
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A caller that waits, for as long as this lives.
+pub(super) struct Awaited<'a>(&'a AtomicUsize);
+
+impl Awaited<'_> {
+    pub(super) fn new(count: &AtomicUsize) -> Awaited<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Awaited(count)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

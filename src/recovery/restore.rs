@@ -59,6 +59,9 @@ impl Pacing for Unhurried {
     fn is_cancelled(&self) -> bool {
         false
     }
+    fn is_awaited(&self) -> bool {
+        true
+    }
 }
 
 /// The state that is wanted, in memory and visible.

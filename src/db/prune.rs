@@ -1,0 +1,83 @@
+//! What goes when a checkpoint has made it superfluous, and in which order.
+//!
+//! ```text
+//!  archived, read back ─▶ the manifest that does not need it, durable ─▶ removed, oldest first
+//! ```
+
+use super::upkeep::{Awaited, Upkeep, Work};
+use crate::checkpoint::Breaks;
+use crate::error::Result;
+use crate::format::manifest::Manifest;
+use crate::format::{Limit, Retention};
+use crate::retention::{Archiver, Facts, Plan, PruneReport};
+use crate::wal::SegmentSummary;
+
+impl Upkeep {
+    /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
+    pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
+        let _waking = self.wal.waking(&self.keeper);
+        let mut work = {
+            let _awaited = Awaited::new(&self.awaited);
+            self.work.lock()
+        };
+        let result = self.prune_locked(&mut work, dry_run);
+        if let Err(error) = &result {
+            self.note_failure(error.clone());
+        }
+        result
+    }
+
+    pub(super) fn prune_locked(&self, work: &mut Work, dry_run: bool) -> Result<PruneReport> {
+        self.check(work)?;
+        let old = self.manifest.lock().clone();
+        let segments = self.wal.segments();
+        let copied = if dry_run { Vec::new() } else { self.archive(work, &old, &segments) };
+        let archiver = work.archiver.as_ref();
+        let facts = Facts {
+            manifest: &old,
+            segments: &segments,
+            ended_us: &self.ends_of(&segments, &old.options.retention)?,
+            now_us: self.dir.storage().now_us(),
+            read_from: self.wal.oldest_read(),
+            archived: archiver.map(Archiver::archived),
+            checkpoints_archived: archiver.is_none_or(|archiver| archiver.has_checkpoints_of(&old)),
+        };
+        let mut plan = Plan::new(&facts);
+        plan.report.archived = copied;
+        if dry_run {
+            return Ok(plan.report);
+        }
+        let mut breaks = Breaks::new(self);
+        if plan.first_segment > old.first_segment || !plan.superseded.is_empty() {
+            let generation = work.generation();
+            let Plan { checkpoints, first_segment, .. } = plan.clone();
+            let durable_lsn = self.wal.durable_lsn();
+            self.write_manifest(Manifest { generation, durable_lsn, checkpoints, first_segment, ..old })?;
+            // ORDER: only now. What the manifest named before this line was needed before it.
+            for (file, part) in plan.superseded.iter().flat_map(|gone| gone.files().zip(&gone.parts)) {
+                self.dir.remove(&file)?;
+                breaks.removed(part.bytes);
+            }
+        }
+        for segment in segments.iter().filter(|segment| segment.base_lsn < plan.first_segment) {
+            self.wal.drop_before(segment.last_lsn.next())?;
+            breaks.removed(segment.bytes);
+        }
+        Ok(plan.report)
+    }
+
+    /// When each segment's last record was written, at the latest: when its successor was made. Looked up only for a
+    /// policy that asks for it.
+    fn ends_of(&self, segments: &[SegmentSummary], policy: &Retention) -> Result<Vec<u64>> {
+        let (Retention::Any(limits) | Retention::All(limits)) = policy;
+        if !limits.iter().any(|limit| matches!(limit, Limit::Age(_))) {
+            return Ok(vec![0; segments.len()]);
+        }
+        let mut ends = Vec::with_capacity(segments.len());
+        for successor in segments.iter().skip(1) {
+            ends.push(self.wal.segment_created_us(successor.base_lsn)?);
+        }
+        ends.push(u64::MAX);
+        Ok(ends)
+    }
+}
