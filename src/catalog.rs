@@ -76,10 +76,10 @@ impl Catalog {
         self.spaces.read().values().cloned().collect()
     }
 
-    /// A number that no keyspace has had.
-    pub(crate) fn next_id(&self) -> KeyspaceId {
+    /// A number that no keyspace has had; `None` if there is none left.
+    pub(crate) fn next_id(&self) -> Option<KeyspaceId> {
         let last = self.spaces.read().last_key_value().map_or(0, |(id, _)| id.0);
-        KeyspaceId(last.saturating_add(1))
+        last.checked_add(1).map(KeyspaceId)
     }
 
     /// Checks that every keyspace of a batch exists, so that applying it cannot fail.

@@ -8,7 +8,7 @@
 //! one. It is written when a store is created, when its kept options change, and when checkpoints or the beginning of the
 //! log do: never on the commit path.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::format::names;
 use crate::storage::dir::Dir;
@@ -41,7 +41,12 @@ pub(crate) fn write(dir: &Dir, manifest: &Manifest) -> Result<()> {
 }
 
 fn write_tmp(dir: &Dir, manifest: &Manifest) -> Result<()> {
+    let bytes = manifest.encode();
+    if bytes.len() > MAX_MANIFEST_BYTES {
+        let (size, limit) = (bytes.len() as u64, MAX_MANIFEST_BYTES as u64);
+        return Err(Error::TooLarge { what: "manifest", size, limit });
+    }
     let file = dir.create(names::MANIFEST_TMP)?;
-    file.write_at(&manifest.encode(), 0)?;
+    file.write_at(&bytes, 0)?;
     file.sync_all()
 }

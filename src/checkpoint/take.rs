@@ -26,6 +26,8 @@ pub(crate) struct Taking<'a> {
     pub(crate) store_id: StoreId,
     /// Part of the parts' names. Must never have been used for a checkpoint in this directory.
     pub(crate) generation: u64,
+    /// Not before any record that it covers.
+    pub(crate) time_us: u64,
     pub(crate) checksum: Checksum,
     /// How many threads write.
     pub(crate) threads: usize,
@@ -59,7 +61,7 @@ pub(crate) fn take(
     let parts = divide(&spaces, blocks.div_ceil(bytes.div_ceil(PART_BYTES).max(1)));
 
     let storage = dir.storage();
-    let time_us = storage.now_us();
+    let time_us = taking.time_us;
     let name = |number| names::part(lsn, taking.generation, number);
     let write = |number: u32, slices: &[Slice]| -> Result<Part> {
         let header = PartHeader {

@@ -266,9 +266,6 @@ impl Work for Writing<'_> {
         self.apply(group.leader());
         let within = shortest_interval(group.iter().map(|write| write.durability));
         let kept = store.keeper.wrote(within, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(store) });
-        if let Some(upkeep) = &store.upkeep {
-            upkeep.wrote();
-        }
         let syncs = || logged().filter(|(_, write)| write.wants_sync());
         // What those who sleep have not done; who is awake does its own beside this. Before the sync: then the disk works
         // for another group, or for nobody.
@@ -281,6 +278,10 @@ impl Work for Writing<'_> {
             None => Ok(()),
         };
         let ended = synced.and_then(|()| store.wait_published(wal, last));
+        // After it is visible: a checkpoint that is due has what made it due.
+        if let Some(upkeep) = &store.upkeep {
+            upkeep.wrote();
+        }
         let visible = if ended.is_ok() { last } else { store.visible_for_good() };
         for (lsn, write) in logged() {
             match &ended {

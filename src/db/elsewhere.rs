@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::upkeep::{Awaited, Upkeep, Work};
+use crate::checkpoint::Pacing;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::manifest::Manifest;
 use crate::lsn::Lsn;
 use crate::options::Options;
 use crate::recovery::{Copied, Forking, fork};
-use crate::retention::FileReason;
+use crate::retention::{Archiving, FileReason};
 use crate::storage::dir::Dir;
 use crate::storage::{ArchiveTarget, DirArchive};
 use crate::wal::SegmentSummary;
@@ -40,8 +41,13 @@ impl Upkeep {
         segments: &[SegmentSummary],
     ) -> Vec<FileReason> {
         let Some(archiver) = &mut work.archiver else { return Vec::new() };
-        let result = archiver.run(&self.dir, &self.wal, manifest, segments);
+        let (dir, wal, is_cancelled) = (&self.dir, &*self.wal, &|| self.is_cancelled());
+        let result = archiver.run(&Archiving { dir, wal, manifest, segments, is_cancelled });
         self.archived.store(archiver.archived().get(), Ordering::Relaxed);
+        if matches!(result, Err(Error::Closed)) {
+            // Given up by a close: nobody's failure.
+            return Vec::new();
+        }
         if let Err(error) = &result {
             self.events().tell(|| Event::CheckpointFailed { error });
         }
@@ -76,7 +82,5 @@ pub(super) fn archive_of(
         return Some(target.clone());
     }
     let path = manifest.options.archive.as_ref()?;
-    // The path is absolute by now, so it does lead somewhere.
-    let archive = DirArchive::new(dir.storage().clone(), path).ok()?;
-    Some(Arc::new(archive))
+    Some(Arc::new(DirArchive::at(dir.storage().clone(), path)))
 }

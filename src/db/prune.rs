@@ -6,7 +6,7 @@
 
 use super::upkeep::{Awaited, Upkeep, Work};
 use crate::checkpoint::Breaks;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::{Limit, Retention};
 use crate::retention::{Archiver, Facts, Plan, PruneReport};
@@ -21,8 +21,11 @@ impl Upkeep {
             self.work.lock()
         };
         let result = self.prune_locked(&mut work, dry_run);
-        if let Err(error) = &result {
-            self.note_failure(error.clone());
+        match &result {
+            Ok(_) if dry_run => {}
+            Ok(_) => _ = self.failure.lock().take(),
+            Err(Error::Closed) => {}
+            Err(error) => self.note_failure(error.clone()),
         }
         result
     }

@@ -136,7 +136,10 @@ impl Store {
     }
 
     fn log_keyspace(&self, wal: &Wal, name: &str) -> Result<Arc<Space>> {
-        let id = self.catalog.next_id();
+        let Some(id) = self.catalog.next_id() else {
+            let limit = u64::from(u32::MAX);
+            return Err(Error::TooLarge { what: "number of the next keyspace", size: limit + 1, limit });
+        };
         let op = Op::CreateKeyspace { id, name };
         let mut body = Vec::new();
         op.append_to(&mut body);
@@ -220,9 +223,10 @@ impl Store {
 
     pub(super) fn close(&self) -> Result<()> {
         let _waking = self.wal.as_ref().map(|wal| wal.waking(&self.keeper));
-        self.keeper.stop();
-        // ORDER: before the log, with which the right to the directory goes.
+        // ORDER: before the log, with which the right to the directory goes; and before the keeper, because this may take
+        // long, and writes go on meanwhile.
         let checkpoint = self.upkeep.as_ref().map_or(Ok(()), |upkeep| upkeep.stop());
+        self.keeper.stop();
         let closed = self.queue.alone(|| {
             // ORDER: Relaxed, see `check_open`; writers are kept out by the turn and by the log itself.
             if self.closed.swap(true, Ordering::Relaxed) {

@@ -13,6 +13,7 @@
 //! The background thread holds this, not the store: so the last handle of a store can be dropped, and closes it, while a
 //! checkpoint is being taken.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -73,7 +74,7 @@ pub(super) struct Upkeep {
     /// How many callers wait for what is under way. ORDER: Relaxed; a hint for the pace.
     pub(super) awaited: AtomicUsize,
     /// Why the last attempt failed, until one works.
-    failure: Mutex<Option<Error>>,
+    pub(super) failure: Mutex<Option<Error>>,
     /// The same for the archive.
     pub(super) archive_failure: Mutex<Option<Error>>,
     /// All segments up to this LSN are in the archive. ORDER: Relaxed; a figure.
@@ -155,8 +156,12 @@ impl Upkeep {
     }
 
     fn run(&self) {
-        // It is in `stats`, and in an event.
-        let _ = self.checkpoint_by(1);
+        // How it ends is in `stats`, and in an event. A panic (of the caller's disk or archive) must not be the last that
+        // is heard of checkpoints.
+        if panic::catch_unwind(AssertUnwindSafe(|| self.checkpoint_by(1))).is_err() {
+            let source = std::io::Error::other("a thread panicked in the middle of it");
+            self.note_failure(Error::io("take a checkpoint of", self.dir.path(), source));
+        }
     }
 
     /// Takes a checkpoint of what is visible, if that is newer than the last one, and prunes. Returns its LSN.
@@ -171,9 +176,8 @@ impl Upkeep {
         let mut work = self.work.lock();
         let result = self.take(&mut work, threads);
         match &result {
-            Ok(lsn) => {
+            Ok(_) => {
                 self.failure.lock().take();
-                self.events().tell(|| Event::Checkpointed { lsn: *lsn });
                 // The checkpoint is there, whatever becomes of the rest; that shows in `stats`.
                 if let Err(error) = self.prune_locked(&mut work, false) {
                     self.note_failure(error);
@@ -194,12 +198,15 @@ impl Upkeep {
         let old = self.manifest.lock().clone();
         let last = newest(&old).map_or(Lsn::ZERO, Checkpoint::lsn);
         if lsn <= last {
+            self.is_due_after(appended, due_after(&old));
             return Ok(last);
         }
         let generation = work.generation();
         let pace = self.pace(&old);
         let checksum = old.options.checksum;
-        let taking = Taking { store_id: old.store_id, generation, checksum, threads, pace };
+        // The log's time never runs backwards, whatever the clock does.
+        let time_us = self.dir.storage().now_us().max(self.wal.time_us());
+        let taking = Taking { store_id: old.store_id, generation, time_us, checksum, threads, pace };
         let taken = checkpoint::take(&self.dir, &self.catalog, &snapshot, taking)?;
         drop(snapshot);
         self.catalog.all().iter().for_each(|space| while space.table.collect_garbage(64) {});
@@ -215,8 +222,15 @@ impl Upkeep {
             return Err(error);
         }
         let due = due_after(&self.manifest.lock());
-        self.due_at.store(due.map_or(u64::MAX, |bytes| appended.saturating_add(bytes)), Ordering::Relaxed);
+        self.is_due_after(appended, due);
+        self.events().tell(|| Event::Checkpointed { lsn });
         Ok(lsn)
+    }
+
+    /// Says when the next one is due. To be said on every way out: while one runs, none is.
+    fn is_due_after(&self, appended: u64, bytes: Option<u64>) {
+        let due_at = bytes.map_or(u64::MAX, |bytes| appended.saturating_add(bytes));
+        self.due_at.store(due_at, Ordering::Relaxed);
     }
 
     /// How fast a checkpoint goes that begins now.
@@ -251,8 +265,7 @@ impl Upkeep {
     pub(super) fn note_failure(&self, error: Error) {
         self.events().tell(|| Event::CheckpointFailed { error: &error });
         let retry = due_after(&self.manifest.lock()).map(|bytes| (bytes / RETRY_PART).max(1));
-        let due_at = retry.map_or(u64::MAX, |bytes| self.wal.appended_bytes().saturating_add(bytes));
-        self.due_at.store(due_at, Ordering::Relaxed);
+        self.is_due_after(self.wal.appended_bytes(), retry);
         *self.failure.lock() = Some(error);
     }
 

@@ -192,7 +192,11 @@ impl Manifest {
         let sensible = body.segment_bytes >= MIN_SEGMENT_BYTES
             && body.first_segment > 0
             && body.keep_checkpoints > 0
-            && body.checkpoints.is_sorted_by_key(|checkpoint| (checkpoint.lsn, checkpoint.generation))
+            && body.generation < u64::MAX / 2
+            && body.archive.as_deref() != Some("")
+            && body
+                .checkpoints
+                .is_sorted_by(|one, next| (one.lsn, one.generation) < (next.lsn, next.generation))
             && body.checkpoints.iter().all(|checkpoint| !checkpoint.parts.is_empty())
             && body.checkpoints.last().map_or(0, |newest| newest.lsn) >= body.first_segment - 1;
         if !sensible {
@@ -268,6 +272,8 @@ mod tests {
         let mut unsorted = twice();
         unsorted[1].lsn = 199;
         let mut partless = twice();
+        partless[1].lsn = 201;
+        let sound = partless.clone();
         partless[1].parts.clear();
         for manifest in [
             options(|options| options.segment_bytes = 8191),
@@ -277,9 +283,14 @@ mod tests {
             Manifest { first_segment: Lsn::new(202), ..manifest() },
             Manifest { checkpoints: unsorted, ..manifest() },
             Manifest { checkpoints: partless, ..manifest() },
+            Manifest { checkpoints: twice(), ..manifest() },
+            Manifest { generation: u64::MAX, ..manifest() },
+            options(|options| options.archive = Some(String::new())),
         ] {
             assert!(matches!(Manifest::decode(&manifest.encode()), Err(Flaw::Corrupt(_))), "{manifest:?}");
         }
+        let sound = Manifest { checkpoints: sound, ..manifest() };
+        assert_eq!(Manifest::decode(&sound.encode()), Ok(sound));
     }
 
     #[test]

@@ -106,12 +106,12 @@ impl Options {
             None => kept.archive.clone(),
             Some(None) => None,
             // Absolute: it must mean the same wherever the store is opened from.
-            Some(Some(dir)) => match self.storage.absolute(dir).unwrap_or_else(|_| dir.clone()).to_str() {
+            Some(Some(dir)) => match self.storage.absolute(dir).ok().as_deref().and_then(Path::to_str) {
                 Some(dir) if !dir.is_empty() => Some(dir.to_owned()),
                 _ => {
                     return refuse(
                         "archive",
-                        "the path must be UTF-8 and not empty: it is kept in the manifest",
+                        "the path must be UTF-8, and lead somewhere: it is kept in the manifest",
                     );
                 }
             },

@@ -84,7 +84,7 @@ fn write(out: &Dir, forking: Forking<'_>) -> Result<Copied> {
     // Two stores in one archive would be refused: the copy gets one of its own if it is to have one.
     let options = PersistedOptions { archive: None, ..options };
     let (generation, checksum) = (1, options.checksum);
-    let taking = Taking { store_id, generation, checksum, threads, pace };
+    let taking = Taking { store_id, generation, time_us: storage.now_us(), checksum, threads, pace };
     let taken = checkpoint::take(out, catalog, snapshot, taking)?;
     let wal_options = WalOptions {
         segment_bytes: options.segment_bytes,

@@ -119,6 +119,10 @@ impl Reach {
                     return Ok(newest.lsn());
                 }
                 let at = reader.map_or(Ok(None), |reader| reader.last_at(time_us))?;
+                if let Some(newest) = beyond.filter(|_| at == Some(self.last)) {
+                    // Records between the two are not there, and one of them may be meant.
+                    return Err(Error::Compacted { oldest: newest.lsn() });
+                }
                 let begins = self.first.unwrap_or(Lsn::new(1));
                 match at {
                     Some(lsn) => Ok(lsn),
@@ -133,6 +137,9 @@ impl Reach {
 
     /// Why an LSN cannot be had.
     fn refusal(&self, source: &Source, lsn: Lsn) -> Error {
+        if let Some(damaged) = &source.damaged {
+            return damaged.clone();
+        }
         let newest = source.checkpoints.last().map_or(Lsn::ZERO, Checkpoint::lsn);
         if lsn > self.last.max(newest) {
             let reason = format!("{lsn} is not there yet; the last one is {}", self.last.max(newest));

@@ -36,6 +36,8 @@ pub(crate) struct Source {
     pub(crate) bases: Vec<Lsn>,
     /// Where a segment really is, if not under its own name in the directory: as a path from there.
     pub(crate) shown: BTreeMap<Lsn, Arc<str>>,
+    /// A checkpoint of the archive that is damaged, and left out.
+    pub(crate) damaged: Option<Error>,
     /// How far the log must reach.
     proven: Option<Evidence>,
 }
@@ -108,6 +110,7 @@ struct Found {
     shown: BTreeMap<Lsn, Arc<str>>,
     parts: Vec<(String, Place)>,
     manifests: Vec<Manifest>,
+    damaged: Option<Error>,
 }
 
 impl Found {
@@ -128,7 +131,12 @@ impl Found {
             } else if names::is_part(&name) {
                 self.parts.push((name, place));
             } else if names::is_archived_checkpoint(&name) {
-                self.manifests.push(checkpoint::read_manifest(&*target, &name)?);
+                match checkpoint::read_manifest(&*target, &name) {
+                    Ok(manifest) => self.manifests.push(manifest),
+                    // One checkpoint less to begin with. What cannot be had without it is refused with this.
+                    Err(error @ Error::Corruption(_)) => self.damaged = Some(error),
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -156,7 +164,16 @@ impl Found {
         let trail = Dir::new(Arc::new(gathered), dir.path());
         let proven = [proven, named].into_iter().flatten().max_by_key(|evidence| evidence.lsn);
         let (store_id, options) = (store_id.unwrap_or(StoreId([0; 16])), default_persisted());
-        Source { trail, store_id, options, checkpoints, bases, shown: self.shown, proven }
+        Source {
+            trail,
+            store_id,
+            options,
+            checkpoints,
+            bases,
+            shown: self.shown,
+            damaged: self.damaged,
+            proven,
+        }
     }
 }
 

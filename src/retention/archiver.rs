@@ -25,6 +25,17 @@ pub(crate) struct Archiver {
     checkpoints: Vec<u64>,
 }
 
+/// What is to be archived: a store at a moment.
+pub(crate) struct Archiving<'a> {
+    pub(crate) dir: &'a Dir,
+    pub(crate) wal: &'a Wal,
+    pub(crate) manifest: &'a Manifest,
+    /// In order; the last one is being written.
+    pub(crate) segments: &'a [SegmentSummary],
+    /// Asked between two files.
+    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
+}
+
 impl Archiver {
     pub(crate) fn new(target: Arc<dyn ArchiveTarget>) -> Archiver {
         Archiver { target, names: None, archived: Lsn::ZERO, checkpoints: Vec::new() }
@@ -43,27 +54,27 @@ impl Archiver {
     /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied.
     ///
     /// # Errors
-    /// The first failure; what was copied until then is known.
-    pub(crate) fn run(
-        &mut self,
-        dir: &Dir,
-        wal: &Wal,
-        manifest: &Manifest,
-        segments: &[SegmentSummary],
-    ) -> Result<Vec<FileReason>> {
+    /// The first failure; what was copied until then is known. [`Error::Closed`] if it is given up between two files.
+    pub(crate) fn run(&mut self, archiving: &Archiving<'_>) -> Result<Vec<FileReason>> {
+        let Archiving { dir, manifest, .. } = archiving;
         let mut names = match self.names.take() {
             Some(names) => names,
             None => self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source))?,
         };
         let mut copied = Vec::new();
-        let result = self.copy(dir, wal, manifest, segments, &mut names, &mut copied);
-        self.names = Some(names);
+        let result = self.copy(archiving, &mut names, &mut copied);
+        // After a failure nobody knows what is there: it is looked at anew.
+        self.names = result.is_ok().then_some(names);
         result.map(|()| copied)
     }
 
     /// Makes sure that the archive is this store's own: in one of several stores, segments of one could be taken for
     /// those of another. Returns what it holds.
     fn claim(&self, manifest: &Manifest) -> io::Result<Vec<String>> {
+        if self.target.list()?.iter().any(|name| name == names::MANIFEST) {
+            let reason = "a store is there; an archive needs a directory of its own";
+            return Err(io::Error::other(reason));
+        }
         let owner = manifest.store_id.to_string();
         let is_ours = |file: Arc<dyn File>| {
             let mut bytes = vec![0; owner.len() + 1];
@@ -87,13 +98,12 @@ impl Archiver {
 
     fn copy(
         &mut self,
-        dir: &Dir,
-        wal: &Wal,
-        manifest: &Manifest,
-        segments: &[SegmentSummary],
+        archiving: &Archiving<'_>,
         names: &mut Vec<String>,
         copied: &mut Vec<FileReason>,
     ) -> Result<()> {
+        let Archiving { dir, wal, manifest, segments, is_cancelled } = archiving;
+        let go_on = || if is_cancelled() { Err(Error::Closed) } else { Ok(()) };
         let mut note = |names: &mut Vec<String>, name: String, file: String| {
             // One that was there was copied by an earlier process.
             if !names.contains(&name) {
@@ -105,6 +115,7 @@ impl Archiver {
         for pair in segments.windows(2) {
             let [segment, successor] = pair else { continue };
             if segment.last_lsn > self.archived {
+                go_on()?;
                 let name = wal.archive(segment.base_lsn, successor.base_lsn, names, &*self.target)?;
                 note(names, name, segment.file.to_string());
                 self.archived = segment.last_lsn;
@@ -112,6 +123,7 @@ impl Archiver {
         }
         for checkpoint in &manifest.checkpoints {
             if !self.checkpoints.contains(&checkpoint.generation) {
+                go_on()?;
                 let name = checkpoint::archive(dir, manifest, checkpoint, names, &*self.target)?;
                 for file in checkpoint.files() {
                     note(names, file.clone(), file);

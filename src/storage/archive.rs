@@ -64,19 +64,39 @@ impl DirArchive {
         Ok(DirArchive { storage, path })
     }
 
+    /// The same at a path that is absolute already. If it is not, what is done there fails.
+    pub(crate) fn at(storage: Arc<dyn Storage>, path: impl Into<PathBuf>) -> DirArchive {
+        DirArchive { storage, path: path.into() }
+    }
+
     /// Makes the directory and its missing ancestors, each durable in its parent.
     fn create(&self, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent() else { return Ok(()) };
         match self.storage.list(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            listed => return listed.map(drop),
+            Err(error) => return Err(error),
+            // Whoever made it may have died before its sync.
+            Ok(_) => {
+                return match self.storage.sync_dir(parent) {
+                    // Then it is not this process's kind that has made it.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    synced => synced,
+                };
+            }
         }
-        let Some(parent) = path.parent() else { return Ok(()) };
         self.create(parent)?;
         match self.storage.create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
         self.storage.sync_dir(parent)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        match self.storage.list(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => Ok(listed?.into_iter().filter(|name| !name.ends_with(".tmp")).collect()),
+        }
     }
 
     fn copy(&self, tmp: &Path, content: &mut dyn Read) -> io::Result<()> {
@@ -108,10 +128,12 @@ impl DirArchive {
 
 impl ArchiveTarget for DirArchive {
     fn list(&self) -> io::Result<Vec<String>> {
-        match self.storage.list(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            listed => Ok(listed?.into_iter().filter(|name| !name.ends_with(".tmp")).collect()),
+        let names = self.names()?;
+        if !names.is_empty() {
+            // A name that an earlier process could not make durable is relied on from here on.
+            self.storage.sync_dir(&self.path)?;
         }
+        Ok(names)
     }
 
     fn store(
@@ -121,7 +143,7 @@ impl ArchiveTarget for DirArchive {
         check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.create(&self.path)?;
-        if self.list()?.iter().any(|taken| taken == name) {
+        if self.names()?.iter().any(|taken| taken == name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let (tmp, path) = (self.path.join(format!("{name}.tmp")), self.path.join(name));
@@ -133,7 +155,12 @@ impl ArchiveTarget for DirArchive {
             return Err(error);
         }
         self.storage.rename(&tmp, &path)?;
-        self.storage.sync_dir(&self.path)
+        let synced = self.storage.sync_dir(&self.path);
+        if synced.is_err() {
+            // After an error it is not there. If it stays all the same, it is looked at anew.
+            let _ = self.storage.remove(&path);
+        }
+        synced
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {

@@ -89,6 +89,11 @@ impl Wal {
         self.log.appended_bytes()
     }
 
+    /// The time of the last record, in microseconds since 1970.
+    pub(crate) fn time_us(&self) -> u64 {
+        self.log.tail.lock().time_us
+    }
+
     /// About how many bytes of records lie behind `lsn`.
     pub(crate) fn bytes_behind(&self, lsn: Lsn) -> u64 {
         let behind = self.segments().into_iter().filter(|segment| segment.last_lsn > lsn);

@@ -109,13 +109,17 @@ impl Keeper {
         if self.thread.lock().is_none() {
             return false;
         }
-        self.shared.state.lock().wake = true;
+        let mut state = self.shared.state.lock();
+        state.wake = !state.stop;
         self.shared.wake.notify_one();
-        true
+        state.wake
     }
 
     /// Starts the thread if it does not run; false if that cannot be done.
     fn start<K: Kept>(&self, kept: impl FnOnce() -> Weak<K>) -> bool {
+        if self.shared.state.lock().stop {
+            return false;
+        }
         let mut thread = self.thread.lock();
         if thread.is_none() {
             let (shared, kept) = (self.shared.clone(), kept());

@@ -327,7 +327,8 @@ impl Wal {
     /// [`Wal::read_from`] are in. Writers and readers go on meanwhile. Returns how many went.
     ///
     /// # Errors
-    /// As [`Wal::append`].
+    /// [`Error::Io`] for a file that cannot be removed: the log goes on, and it is the first one still. Otherwise as
+    /// [`Wal::append`].
     pub fn remove_before(&self, lsn: Lsn) -> Result<usize> {
         let _waking = self.waking_alone();
         self.log.remove_before(lsn)

@@ -23,10 +23,9 @@ impl Log {
             }
             self.poison.check()?;
             let Some(oldest) = self.take_oldest_below(lsn) else { return Ok(removed) };
-            let gone = self.guard(|| {
-                self.dir.remove(&oldest.file)?;
-                self.dir.sync()
-            });
+            // A file that cannot be removed does no harm to the log. A name that may come back does: what comes after
+            // would stand behind a hole.
+            let gone = self.dir.remove(&oldest.file).and_then(|()| self.guard(|| self.dir.sync()));
             if let Err(error) = gone {
                 // It may still be there: then it is still the first.
                 self.closed.write().insert(0, oldest);
