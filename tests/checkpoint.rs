@@ -250,3 +250,32 @@ fn a_log_that_ends_below_its_checkpoint_is_corrupt() {
     let verified = care::verify_on(Arc::new(disk.clone()), DIR).unwrap();
     assert_eq!(verified.status, LogStatus::Corrupt);
 }
+
+/// An older checkpoint was loaded for a damaged one although the log began later than it ended, and so was nothing where
+/// no checkpoint was named: what had been between was missing, and nobody was told. Shows that opening refuses, names the
+/// file, and changes nothing.
+#[test]
+fn a_checkpoint_that_does_not_reach_the_log_is_not_loaded() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).keep_checkpoints(2).open(DIR).unwrap();
+    fill(&db, 0, 100);
+    db.checkpoint().unwrap();
+    fill(&db, 100, 200);
+    db.checkpoint().unwrap();
+    drop(db);
+    let path = format!("{DIR}/MANIFEST");
+    let right = Manifest::decode(&disk.read_file(&path).unwrap()).unwrap();
+    let last = support::segments(&disk).pop().unwrap();
+    let first_segment = (0..).map(Lsn::new).find(|lsn| support::segment(lsn.get()) == last).unwrap();
+    let newest = names(&disk, ".ckpt").pop().unwrap();
+    for (checkpoints, named) in [(right.checkpoints.clone(), &newest), (Vec::new(), &path)] {
+        let disk = disk.fork();
+        disk.write_file(&path, &Manifest { checkpoints, first_segment, ..right.clone() }.encode());
+        disk.write_file(&newest, b"rotten");
+        let before = disk.fingerprint();
+        let error = options(&disk).open(DIR).unwrap_err();
+        let Error::Corruption(found) = &error else { panic!("{error}") };
+        assert_eq!(found.file.to_str(), Some(&**named), "{error}");
+        assert_eq!(disk.fingerprint(), before);
+    }
+}

@@ -203,10 +203,18 @@ impl<S: Subject> Search<'_, S> {
     }
 
     fn image(&mut self, scene: &Scene<'_>) {
-        let Scene { point, outcome, moment, depth, .. } = scene;
-        let path = self.mix.unwrap_or(moment.path);
-        let image = point.apply(outcome);
+        let image = scene.point.apply(&scene.outcome);
         let fingerprint = image.fingerprint();
+        // Each image has draws of its own: what other threads have judged already changes nothing behind it.
+        let own = Draw::new(self.id.seed, u64::try_from(fingerprint >> 64).unwrap_or(0));
+        let of_the_script = std::mem::replace(&mut self.draw, own);
+        self.judge_image(scene, image, fingerprint);
+        self.draw = of_the_script;
+    }
+
+    fn judge_image(&mut self, scene: &Scene<'_>, image: SimDisk, fingerprint: u128) {
+        let Scene { point, moment, depth, .. } = scene;
+        let path = self.mix.unwrap_or(moment.path);
         let known = self.known.0.lock().get(&fingerprint).cloned();
         if let Some(known) = known {
             if let Err(what) = moment.expect.judge_again(point.note, &known) {

@@ -7,6 +7,9 @@
 //! | 3 | all are damaged | LSN 1 | nothing: the log has everything |
 //! | 4 | all are damaged | later | nothing: refuse, with what is wrong with the newest |
 //! | 5 | there is none | LSN 1 | nothing |
+//! | 6 | there is none | later | nothing: refuse, the manifest contradicts itself |
+//!
+//! A checkpoint that ends before the log begins counts as none: between the two, records would be missing.
 //!
 //! A damaged checkpoint is reported and left as it is; the log is never touched because of one. A checkpoint that
 //! cannot be *read* (the disk says so), or that another release has written, is neither sound nor damaged: opening fails.
@@ -15,9 +18,9 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, Space};
 use crate::checkpoint::{self, Sink};
-use crate::error::{Error, Result};
+use crate::error::{CorruptionKind, Error, Result};
 use crate::format::manifest::Checkpoint;
-use crate::format::{KeyspaceId, StoreId};
+use crate::format::{Flaw, KeyspaceId, StoreId, names};
 use crate::lsn::Lsn;
 use crate::memtable::{Run, Tracker};
 use crate::storage::dir::Dir;
@@ -55,16 +58,16 @@ impl Base {
     }
 
     /// Loads the newest sound checkpoint: the rows of the table.
-    /// `whole_log`: the log begins at LSN 1.
     pub(super) fn load(
         dir: &Dir,
         store_id: StoreId,
         checkpoints: &[Checkpoint],
-        whole_log: bool,
+        log_begins: Lsn,
         threads: usize,
     ) -> Result<Base> {
         let mut damaged = Vec::new();
-        for checkpoint in checkpoints.iter().rev() {
+        let reaches_the_log = |checkpoint: &&Checkpoint| checkpoint.lsn().next() >= log_begins;
+        for checkpoint in checkpoints.iter().rev().take_while(reaches_the_log) {
             let base = Base::empty();
             match checkpoint::load(dir, store_id, checkpoint, threads, &Loading(&base.catalog)) {
                 Ok(()) => {
@@ -77,10 +80,13 @@ impl Base {
                 Err(error) => return Err(error),
             }
         }
-        match damaged.first() {
-            Some(newest) if !whole_log => Err(newest.error.clone()),
-            _ => Ok(Base { damaged, ..Base::empty() }),
+        if log_begins <= Lsn::new(1) {
+            return Ok(Base { damaged, ..Base::empty() });
         }
+        Err(damaged.into_iter().next().map_or_else(
+            || Flaw::Corrupt(CorruptionKind::Manifest).at(&dir.file_path(names::MANIFEST), 0, None),
+            |newest| newest.error,
+        ))
     }
 }
 

@@ -179,8 +179,8 @@ impl Recovered {
         let loading = Instant::now();
         let mut manifest = manifest::read(dir)?;
         let given = given(&manifest);
-        let whole_log = manifest.first_segment == Lsn::new(1);
-        let base = Base::load(dir, manifest.store_id, &manifest.checkpoints, whole_log, threads)?;
+        let base =
+            Base::load(dir, manifest.store_id, &manifest.checkpoints, manifest.first_segment, threads)?;
         // What was found to be damaged is not relied on again: it goes with the next checkpoint.
         let is_damaged = |lsn| base.damaged.iter().any(|damaged| damaged.lsn == lsn);
         manifest.checkpoints.retain(|checkpoint| !is_damaged(checkpoint.lsn()));
