@@ -56,7 +56,7 @@ impl ScriptId {
                 0,
                 Flavor::Checkpoint | Flavor::Retention,
                 CrashPath::Retention | CrashPath::CheckpointRecovery,
-            ) => (7, 96, 384, 32),
+            ) => (8, 128, 512, 64),
             (0, Flavor::Archive, CrashPath::Archive) | (0, Flavor::Copy, CrashPath::Copy) => (6, 64, 96, 16),
             (0, Flavor::Archive | Flavor::Copy, CrashPath::CheckpointRecovery) => (6, 64, 256, 16),
             (0, Flavor::Archive | Flavor::Copy, _) => (2, 3, 2, 2),

@@ -87,8 +87,12 @@ impl Subject for StoreSubject {
     }
 
     fn kill_step(&self) -> u64 {
-        // With an archive there are many operations.
-        if self.has_archive { 5 } else { 1 }
+        // With checkpoints there are many operations, and with an archive many more.
+        match (self.checkpoints, self.has_archive) {
+            (_, true) => 5,
+            (Some(_), false) => 2,
+            (None, false) => 1,
+        }
     }
 
     fn script(&self, flavor: Flavor, draw: &mut Draw) -> Vec<Step<Action>> {

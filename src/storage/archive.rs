@@ -25,7 +25,7 @@ pub trait ArchiveTarget: fmt::Debug + Send + Sync + 'static {
     /// back.
     ///
     /// # Errors
-    /// `AlreadyExists` if the name is taken: nothing is overwritten. Those of `content`, of `check`, of the target.
+    /// `AlreadyExists` if the name is taken, and durable, as are all others by then: nothing is overwritten. Those of `content`, of `check`, of the target.
     fn store(
         &self,
         name: &str,
@@ -128,12 +128,7 @@ impl DirArchive {
 
 impl ArchiveTarget for DirArchive {
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = self.names()?;
-        if !names.is_empty() {
-            // A name that an earlier process could not make durable is relied on from here on.
-            self.storage.sync_dir(&self.path)?;
-        }
-        Ok(names)
+        self.names()
     }
 
     fn store(
@@ -144,6 +139,8 @@ impl ArchiveTarget for DirArchive {
     ) -> io::Result<()> {
         self.create(&self.path)?;
         if self.names()?.iter().any(|taken| taken == name) {
+            // Whoever stored it may have died before its sync, and it is relied on from here on.
+            self.storage.sync_dir(&self.path)?;
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let (tmp, path) = (self.path.join(format!("{name}.tmp")), self.path.join(name));

@@ -63,8 +63,9 @@ impl<A: ArchiveTarget> ArchiveTarget for Compressed<A> {
         content: &mut dyn Read,
         check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.list()?.iter().any(|taken| taken == name) {
-            return Err(io::ErrorKind::AlreadyExists.into());
+        if self.archive.list()?.iter().any(|taken| taken == name) {
+            // Not compressed: the archive below says that it is there, as it says it of all others.
+            return self.archive.store(name, content, check);
         }
         let info = FrameInfo::new().content_checksum(true);
         let encoder = FrameEncoder::with_frame_info(info, Vec::new());
