@@ -112,6 +112,13 @@ pub enum Event<'a> {
         /// The failure.
         error: &'a crate::Error,
     },
+    /// Recovery has loaded a part of a checkpoint.
+    Loaded {
+        /// Its file name.
+        file: &'a str,
+        /// Entries read from it.
+        entries: u64,
+    },
     /// Recovery has read a segment.
     Replayed {
         /// Its file name.

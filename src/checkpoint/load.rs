@@ -28,7 +28,7 @@ pub(crate) trait Sink: Sync {
     ) -> bool;
 
     /// A part has ended, as it should.
-    fn end(&self, gathered: Self::Gathered);
+    fn end(&self, gathered: Self::Gathered, file: &str, entries: u64);
 }
 
 /// Loads a checkpoint. After an error, what the sink was given is worthless.
@@ -66,7 +66,8 @@ pub(crate) fn load<S: Sink>(
                 return Err(reader.damaged());
             }
         }
-        sink.end(gathered);
+        let file = names::part(checkpoint.lsn(), checkpoint.generation, number);
+        sink.end(gathered, &file, part.entries);
         Ok(())
     })?;
     Ok(())

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Space};
 use crate::checkpoint::{self, Sink};
 use crate::error::{CorruptionKind, Error, Result};
+use crate::event::{Event, Events};
 use crate::format::manifest::Checkpoint;
 use crate::format::{Flaw, KeyspaceId, StoreId, names};
 use crate::lsn::Lsn;
@@ -64,12 +65,19 @@ impl Base {
         checkpoints: &[Checkpoint],
         log_begins: Lsn,
         threads: usize,
+        events: &Events,
     ) -> Result<Base> {
         let mut damaged = Vec::new();
         let reaches_the_log = |checkpoint: &&Checkpoint| checkpoint.lsn().next() >= log_begins;
         for checkpoint in checkpoints.iter().rev().take_while(reaches_the_log) {
             let base = Base::empty();
-            match checkpoint::load(dir, store_id, checkpoint, threads, &Loading(&base.catalog)) {
+            match checkpoint::load(
+                dir,
+                store_id,
+                checkpoint,
+                threads,
+                &Loading { catalog: &base.catalog, events },
+            ) {
                 Ok(()) => {
                     base.tracker.publish(checkpoint.lsn());
                     return Ok(Base { checkpoint: Some(checkpoint.clone()), damaged, ..base });
@@ -94,7 +102,10 @@ impl Base {
 const RUN_BYTES: usize = 4 << 20;
 
 /// Entries of a checkpoint becoming keys: runs that are sorted already, disjoint between threads.
-struct Loading<'a>(&'a Catalog);
+struct Loading<'a> {
+    catalog: &'a Catalog,
+    events: &'a Events,
+}
 
 /// What a thread has read and not put into a table yet.
 #[derive(Default)]
@@ -116,7 +127,7 @@ impl Sink for Loading<'_> {
     type Gathered = Gathered;
 
     fn keyspace(&self, id: KeyspaceId, created: Lsn, name: &str) -> bool {
-        self.0.create(created, id, name, self.0.new_table()).is_ok()
+        self.catalog.create(created, id, name, self.catalog.new_table()).is_ok()
     }
 
     fn entry(
@@ -132,14 +143,15 @@ impl Sink for Loading<'_> {
             gathered.take_in();
         }
         if !here {
-            gathered.space = self.0.get(keyspace).ok();
+            gathered.space = self.catalog.get(keyspace).ok();
         }
         gathered.run.push(lsn, key, Some(value));
         gathered.space.is_some()
     }
 
-    fn end(&self, mut gathered: Gathered) {
+    fn end(&self, mut gathered: Gathered, file: &str, entries: u64) {
         gathered.take_in();
+        self.events.tell(|| Event::Loaded { file, entries });
     }
 }
 
@@ -157,7 +169,7 @@ pub(crate) fn check_checkpoint(dir: &Dir, store_id: StoreId, checkpoint: &Checkp
         fn entry(&self, (): &mut (), _: KeyspaceId, _: Lsn, _: &[u8], _: &[u8]) -> bool {
             true
         }
-        fn end(&self, (): ()) {}
+        fn end(&self, (): (), _: &str, _: u64) {}
     }
     checkpoint::load(dir, store_id, checkpoint, 1, &Nothing)
 }

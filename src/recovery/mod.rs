@@ -157,7 +157,7 @@ pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
 }
 
 fn load_by(dir: &Dir, live: bool, options: &Options) -> Result<Recovered> {
-    let (mut recovered, given) = Recovered::begin(dir, options.recovery_threads)?;
+    let (mut recovered, given) = Recovered::begin(dir, options)?;
     let planning = Instant::now();
     let opening = Opening::for_reading(dir, given)?;
     recovered.report.times.plan = planning.elapsed();
@@ -175,12 +175,18 @@ fn load_by(dir: &Dir, live: bool, options: &Options) -> Result<Recovered> {
 
 impl Recovered {
     /// Reads the manifest and the checkpoint, and says what both know about the log.
-    fn begin(dir: &Dir, threads: usize) -> Result<(Recovered, Given)> {
-        let loading = Instant::now();
+    fn begin(dir: &Dir, options: &Options) -> Result<(Recovered, Given)> {
+        let (loading, threads) = (Instant::now(), options.recovery_threads);
         let mut manifest = manifest::read(dir)?;
         let given = given(&manifest);
-        let base =
-            Base::load(dir, manifest.store_id, &manifest.checkpoints, manifest.first_segment, threads)?;
+        let base = Base::load(
+            dir,
+            manifest.store_id,
+            &manifest.checkpoints,
+            manifest.first_segment,
+            threads,
+            &options.events,
+        )?;
         // What was found to be damaged is not relied on again: it goes with the next checkpoint.
         let is_damaged = |lsn| base.damaged.iter().any(|damaged| damaged.lsn == lsn);
         manifest.checkpoints.retain(|checkpoint| !is_damaged(checkpoint.lsn()));
@@ -325,7 +331,7 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
 }
 
 fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Recovered> {
-    let (mut recovered, given) = Recovered::begin(dir, options.recovery_threads)?;
+    let (mut recovered, given) = Recovered::begin(dir, options)?;
     let wanted = options.persisted(&recovered.manifest.options)?;
     let planning = Instant::now();
     let opening = Opening::for_writing(dir, given)?;

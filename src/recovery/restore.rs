@@ -84,7 +84,7 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     // All that are usable lead there, whatever the log begins with.
     let oldest = usable.first().map_or(Lsn::ZERO, Checkpoint::lsn);
     let log_begins = if from_nothing { Lsn::new(1) } else { oldest.next() };
-    let base = Base::load(&source.trail, source.store_id, &usable, log_begins, threads)?;
+    let base = Base::load(&source.trail, source.store_id, &usable, log_begins, threads, &Events::default())?;
     if base.lsn() < lsn {
         let given = Given { applied: base.lsn(), ..source.given() };
         let opening = Opening::for_reading(&source.trail, given)?.up_to(lsn);

@@ -63,7 +63,7 @@ struct Replaying(Mutex<Option<Progress>>);
 
 impl Replaying {
     fn watch<T>(globals: &Globals, open: impl FnOnce(Arc<Replaying>) -> T) -> T {
-        let progress = Progress::new("replayed records", None, globals.quiet);
+        let progress = Progress::new("loaded and replayed", None, globals.quiet);
         let watch = Arc::new(Replaying(Mutex::new(Some(progress))));
         let opened = open(watch.clone());
         // It goes on listening, but the bar goes.
@@ -74,10 +74,10 @@ impl Replaying {
 
 impl Listener for Replaying {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Replayed { records, .. } = event
+        if let Event::Replayed { records: done, .. } | Event::Loaded { entries: done, .. } = event
             && let Some(progress) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)
         {
-            progress.add(*records);
+            progress.add(*done);
         }
     }
 }

@@ -16,7 +16,7 @@ pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
     if survey.live {
         say_live(&app.globals);
     }
-    answer(&survey, &mut app.out)
+    answer(&survey, Vec::new(), &mut app.out)
 }
 
 /// Answers about a store that this process has open, and so knows better than its files.
@@ -26,10 +26,17 @@ pub fn info(db: &Db, dir: &Path, out: &mut Output) -> Result<Outcome, Failure> {
     survey.visible_lsn = stats.visible_lsn;
     survey.durable_lsn = stats.durable_lsn;
     survey.keys = stats.keys as u64;
-    answer(&survey, out)
+    let told = |text: &Option<String>| text.clone().map_or(Cell::Absent, Cell::text);
+    let known: Fields<'_> = vec![
+        ("archived_lsn", stats.archived_lsn.map_or(Cell::Absent, Cell::from)),
+        ("archive_failure", told(&stats.archive_failure)),
+        ("checkpoint_failure", told(&stats.checkpoint_failure)),
+    ];
+    answer(&survey, known, out)
 }
 
-fn answer(survey: &Survey, out: &mut Output) -> Result<Outcome, Failure> {
+/// `known`: what only the process knows that has the store open.
+fn answer(survey: &Survey, known: Fields<'_>, out: &mut Output) -> Result<Outcome, Failure> {
     let mut fields: Fields<'_> = vec![
         ("store_id", Cell::text(survey.store_id.to_string())),
         ("first_lsn", survey.first_lsn.into()),
@@ -54,6 +61,7 @@ fn answer(survey: &Survey, out: &mut Output) -> Result<Outcome, Failure> {
         fields.push(("checkpoint", checkpoint));
         fields.push(("retention", Cell::text(&*survey.retention)));
         fields.push(("archive", survey.archive.as_deref().map_or(Cell::Null, Cell::text)));
+        fields.extend(known);
         out.record(&fields)?;
         return Ok(Outcome::Done);
     }
@@ -63,6 +71,7 @@ fn answer(survey: &Survey, out: &mut Output) -> Result<Outcome, Failure> {
     }
     fields.push(("retention", Cell::text(&*survey.retention)));
     fields.extend(survey.archive.as_deref().map(|archive| ("archive", Cell::text(archive))));
+    fields.extend(known.into_iter().filter(|(_, cell)| !cell.is_absent()));
     out.card(&fields)?;
     let mut rows = out.rows(&["segment", "base_lsn", "last_lsn", "bytes", "state"])?;
     for summary in &survey.segments {

@@ -70,6 +70,10 @@ fn describe(event: &Event<'_>) -> Option<String> {
         Event::Published { visible } => format!(" publish  visible {visible}"),
         Event::Rotated { base, file } => format!(" rotate   LSN {base} begins {file}"),
         Event::Poisoned { cause } => format!(" poison   no more writes: {cause}"),
+        Event::Checkpointed { lsn } => format!(" checkpt  the state at LSN {lsn} is on disk"),
+        Event::Archived { files } => format!(" archive  {files} files copied and read back"),
+        Event::CheckpointFailed { error } => format!(" checkpt  failed: {error}"),
+        Event::Loaded { file, entries, .. } => format!(" load     {file}, {entries} entries"),
         Event::Replayed { file, records, .. } => format!(" replay   {file}, {records} records"),
         // `Event` is not exhaustive: what is not known here has no line.
         _ => return None,
