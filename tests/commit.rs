@@ -10,28 +10,19 @@ use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forelog::event::{Event, Listener};
 use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
 use forelog::{Db, Durability, Durable, Error, Lsn, Options, WriteBatch, WriteOptions};
 
 use support::slow_disk::SlowDisk;
-use support::{DIR, log_on, store_on};
+use support::{DIR, log_on, store_on, until};
 
 fn put_buffered(db: &Db, key: &str, value: &[u8]) -> forelog::Result<Lsn> {
     let mut batch = WriteBatch::new();
     batch.put(key, value);
     db.write_with(batch, &WriteOptions::new().durability(Durability::Buffered))
-}
-
-/// Waits for something that another thread is about to do.
-fn until(what: &str, done: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(10), "still not: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The disk may begin with a large batch while it is applied, but only where a sync follows: what is buffered is left to

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forelog::storage::{
     ArchiveTarget, Fault, FaultKind, File, OperationFilter, OperationKind, Outcome, SimDisk,
@@ -19,7 +19,7 @@ use forelog::storage::{
 use forelog::{Db, Durability, Error, Lsn, Options, RestoreTarget, WriteBatch, WriteOptions, care};
 
 use support::hook_disk::{HookDisk, Latch};
-use support::{DIR, store_on};
+use support::{DIR, store_on, until};
 
 const ARCHIVE: &str = "deep/archive";
 
@@ -29,14 +29,6 @@ fn by_hand(disk: &SimDisk) -> Options {
 
 fn fill(db: &Db, count: u64) {
     (0..count).for_each(|number| _ = db.put(format!("key{}", number % 60), vec![b'v'; 300]).unwrap());
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The write that made a checkpoint due was not visible yet when the checkpoint began: it found nothing new, and no other

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
 use forelog::{Db, Durability, Durable, Error, Lsn, Result, WriteBatch, WriteOptions};
 
 use support::hook_disk::{HookDisk, Latch};
-use support::{DIR, log_on, store_on};
+use support::{DIR, log_on, store_on, until};
 
 struct Call(Box<dyn Fn() + Send + Sync>);
 
@@ -44,14 +44,6 @@ fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'sta
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || done.send(work()));
     is_done.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{what}: waits for ever"))
-}
-
-fn until(what: &str, done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A write whose rotation made an LSN durable woke a future before its own group was applied. A waker that wrote, as

@@ -6,6 +6,8 @@ pub(crate) mod hook_disk;
 pub(crate) mod slow_disk;
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use forelog::format::record::RecordKind;
 use forelog::storage::{SimDisk, Storage};
@@ -67,4 +69,13 @@ pub(crate) fn segment(base: u64) -> String {
 pub(crate) fn segments(disk: &SimDisk) -> Vec<String> {
     let files = disk.files().into_iter().map(|path| path.to_string_lossy().into_owned());
     files.filter(|path| path.ends_with(".wal") && !path.contains("/lost/")).collect()
+}
+
+/// Waits for what another thread does. A failed test must not hang.
+pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
