@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | puts | latency of durable puts by one thread beside a checkpoint at its own pace, against the disk alone: a write and a sync of the same size, beside a file that is written at the same rate, and alone |
 //! | gets | gets by one thread beside a checkpoint by one thread, against gets alone |
-//! | prune | latency of durable puts while a hundred segments are removed, against puts alone |
+//! | prune | latency of durable puts while a hundred segments are removed, and while 32 are copied to an archive and removed, against puts alone |
 //! | directory | how large the directory gets while a hundred megabytes are overwritten as fast as that goes, against the bound that is promised |
 //!
 //! The rounds are interleaved: each does every row once. A ratio is taken within a round, and what is printed is the

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,6 +209,36 @@ fn a_close_gives_up_archiving() {
     assert!(db.stats().segments > 10, "not all of it was copied");
 }
 
+/// Copying to the archive went as fast as it could, whatever limit was set and whoever waited for the disk; and a close
+/// waited until a whole segment was copied.
+#[test]
+fn an_archive_is_added_to_at_the_pace_of_a_checkpoint() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    fill(&db, 60);
+    db.close().unwrap();
+    let archived = by_hand(&disk).archive(Some(Path::new(ARCHIVE)));
+    let in_archive = |ending: &str| {
+        let files = disk.files();
+        let ends = |file: &&PathBuf| file.to_string_lossy().ends_with(ending);
+        files.iter().filter(|file| file.to_string_lossy().contains(ARCHIVE)).filter(ends).count()
+    };
+    // A segment would take an hour.
+    let db = archived.clone().checkpoint_bytes_per_second(Some(1)).open(DIR).unwrap();
+    let pruned = thread::spawn({
+        let db = db.clone();
+        move || db.prune(false)
+    });
+    until("a segment is on its way", || in_archive(".wal.tmp") == 1);
+    db.close().unwrap();
+    let report = pruned.join().unwrap().unwrap();
+    assert_eq!((report.archived.len(), report.removed.len()), (0, 0));
+    assert_eq!((in_archive(".wal"), in_archive(".tmp"), db.stats().archive_failure), (0, 0, None));
+    let db = archived.open(DIR).unwrap();
+    db.prune(false).unwrap();
+    assert!(in_archive(".wal") > 2, "{:?}", disk.files());
+}
+
 /// A file that could not be removed poisoned the store, although nothing was wrong with its log.
 #[test]
 fn a_failed_removal_does_not_poison() {
@@ -255,7 +285,7 @@ fn a_damaged_checkpoint_of_an_archive_is_done_without() {
     fill(&db, 60);
     db.checkpoint().unwrap();
     db.close().unwrap();
-    let is_manifest = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "manifest");
+    let is_manifest = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "manifest");
     let path = disk.files().into_iter().find(is_manifest).unwrap();
     let mut bytes = disk.read_file(&path).unwrap();
     bytes[30] ^= 1;

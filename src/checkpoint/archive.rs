@@ -11,11 +11,11 @@ use super::part::PartReader;
 use crate::error::{Error, Result};
 use crate::format::manifest::{Checkpoint, MAX_MANIFEST_BYTES, Manifest, Part};
 use crate::format::{StoreId, names};
+use crate::storage::archive::Destination;
 use crate::storage::dir::{Dir, DirFile};
 use crate::storage::{Access, ArchiveTarget, File, read_full_at};
 
-/// Copies a checkpoint of this manifest, unless it is there; returns the name of its manifest. `taken`: what the archive
-/// holds.
+/// Copies a checkpoint of this manifest, unless it is there; returns the name of its manifest.
 ///
 /// # Errors
 /// [`Error::Corruption`] of a part; [`Error::Io`] of the archive, also if it holds another file of a name.
@@ -23,8 +23,7 @@ pub(crate) fn archive(
     dir: &Dir,
     manifest: &Manifest,
     checkpoint: &Checkpoint,
-    taken: &[String],
-    target: &dyn ArchiveTarget,
+    archive: &Destination<'_>,
 ) -> Result<String> {
     let title = names::archived_checkpoint(checkpoint.lsn(), checkpoint.generation);
     let alone = Manifest {
@@ -34,8 +33,8 @@ pub(crate) fn archive(
         ..manifest.clone()
     };
     let failed = |source| Error::io("archive", &dir.file_path(&title), source);
-    if taken.contains(&title) {
-        let there = read_manifest(target, &title)?;
+    if archive.has(&title) {
+        let there = read_manifest(archive.target, &title)?;
         let same = there.store_id == alone.store_id && there.checkpoints == alone.checkpoints;
         let other = || failed(io::Error::other("another checkpoint of this name is there"));
         return if same { Ok(title) } else { Err(other()) };
@@ -45,12 +44,12 @@ pub(crate) fn archive(
             let copy = DirFile::of(file, Path::new(&name).to_path_buf());
             read_through(copy, manifest.store_id, checkpoint, number, *part).map_err(io::Error::other)
         };
-        let stored = if taken.contains(&name) {
+        let stored = if archive.has(&name) {
             // By an attempt that did not come to its end.
-            target.open(&name).and_then(check)
+            archive.target.open(&name).and_then(check)
         } else {
-            let mut content = Content { file: dir.open(&name, Access::Read)?, at: 0 };
-            target.store(&name, &mut content, &check)
+            let content = Content { file: dir.open(&name, Access::Read)?, at: 0 };
+            archive.store(&name, content, &check)
         };
         stored.map_err(|source| Error::io("archive", &dir.file_path(&name), source))?;
     }
@@ -60,7 +59,7 @@ pub(crate) fn archive(
         let filled = read_full_at(&*file, &mut copy, 0)?;
         if copy[..filled] == bytes { Ok(()) } else { Err(io::Error::other("the copy differs")) }
     };
-    target.store(&title, &mut &bytes[..], &check).map_err(failed)?;
+    archive.store(&title, &bytes[..], &check).map_err(failed)?;
     Ok(title)
 }
 

@@ -15,6 +15,8 @@
 //! An idle log alone is no reason to hurry: there may be readers, and beside a checkpoint at full speed gets were seen to
 //! run at about half of their speed, on two processors that others used too. (Beside a mere scan: at two thirds.)
 //!
+//! A copy to the archive goes at the same pace: its "checkpoint" is all that is to be copied.
+//!
 //! Removing files holds up syncs too: each waits for the disk to take note that the space is free. So there is a break
 //! after each file while the log is written ([`Breaks`]).
 
@@ -77,7 +79,7 @@ impl<'a> Pace<'a> {
     }
 
     /// Tells how long the checkpoint will probably be.
-    pub(super) fn expect(&mut self, bytes: u64) {
+    pub(crate) fn expect(&mut self, bytes: u64) {
         self.expected_bytes = bytes;
     }
 
@@ -85,7 +87,7 @@ impl<'a> Pace<'a> {
     ///
     /// # Errors
     /// [`Error::Closed`] if the checkpoint is to be given up.
-    pub(super) fn spend(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn spend(&self, bytes: u64) -> Result<()> {
         let written = self.written.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let rate = self.limit.unwrap_or(DEFAULT_RATE);
         loop {
@@ -99,6 +101,11 @@ impl<'a> Pace<'a> {
             }
             std::thread::sleep(NAP.min(due - elapsed));
         }
+    }
+
+    /// True if what it is the pace of is to be given up.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.pacing.is_cancelled()
     }
 
     /// True while the log is idle and somebody waits, or the log has grown further than the checkpoint has come.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::upkeep::{Awaited, Upkeep, Work};
-use crate::checkpoint::Pacing;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::manifest::Manifest;
@@ -41,8 +40,8 @@ impl Upkeep {
         segments: &[SegmentSummary],
     ) -> Vec<FileReason> {
         let Some(archiver) = &mut work.archiver else { return Vec::new() };
-        let (dir, wal, is_cancelled) = (&self.dir, &*self.wal, &|| self.is_cancelled());
-        let result = archiver.run(&Archiving { dir, wal, manifest, segments, is_cancelled });
+        let (dir, wal, pace) = (&self.dir, &*self.wal, self.pace(manifest));
+        let result = archiver.run(Archiving { dir, wal, manifest, segments, pace });
         self.archived.store(archiver.archived().get(), Ordering::Relaxed);
         if matches!(result, Err(Error::Closed)) {
             // Given up by a close: nobody's failure.

@@ -16,10 +16,8 @@ impl Upkeep {
     /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
     pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
         let _waking = self.wal.waking(&self.keeper);
-        let mut work = {
-            let _awaited = Awaited::new(&self.awaited);
-            self.work.lock()
-        };
+        let _awaited = Awaited::new(&self.awaited);
+        let mut work = self.work.lock();
         let result = self.prune_locked(&mut work, dry_run);
         match &result {
             Ok(_) if dry_run => {}

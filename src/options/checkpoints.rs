@@ -54,8 +54,8 @@ impl Options {
         self
     }
 
-    /// The most that checkpoints write to the disk a second, in bytes, so that those who write and read beside them are
-    /// not held up. `None`: 32 MiB; faster when the log would grow too long meanwhile, and as fast as it goes when the
+    /// The most that checkpoints, and copies to the archive, write to the disk a second, in bytes, so that those who write
+    /// and read beside them are not held up. `None`: 32 MiB; faster when the log would grow too long meanwhile, and as fast as it goes when the
     /// log is idle and somebody waits, in [`Db::checkpoint`](crate::Db::checkpoint) or for a store to close. A limit
     /// that is set is kept in any case. Default: `None`.
     #[must_use]

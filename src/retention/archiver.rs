@@ -4,11 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::FileReason;
-use crate::checkpoint;
+use crate::checkpoint::{self, Pace};
 use crate::error::{Error, Result};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Checkpoint, Manifest};
 use crate::format::names;
 use crate::lsn::Lsn;
+use crate::storage::archive::Destination;
 use crate::storage::dir::Dir;
 use crate::storage::{ArchiveTarget, File, read_full_at};
 use crate::wal::{SegmentSummary, Wal};
@@ -32,8 +33,8 @@ pub(crate) struct Archiving<'a> {
     pub(crate) manifest: &'a Manifest,
     /// In order; the last one is being written.
     pub(crate) segments: &'a [SegmentSummary],
-    /// Asked between two files.
-    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
+    /// How fast that goes, and whether it is to be given up.
+    pub(crate) pace: Pace<'a>,
 }
 
 impl Archiver {
@@ -54,18 +55,32 @@ impl Archiver {
     /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied.
     ///
     /// # Errors
-    /// The first failure; what was copied until then is known. [`Error::Closed`] if it is given up between two files.
-    pub(crate) fn run(&mut self, archiving: &Archiving<'_>) -> Result<Vec<FileReason>> {
+    /// The first failure; what was copied until then is known. [`Error::Closed`] if it is given up.
+    pub(crate) fn run(&mut self, mut archiving: Archiving<'_>) -> Result<Vec<FileReason>> {
         let Archiving { dir, manifest, .. } = archiving;
+        archiving.pace.expect(self.bytes_of(&archiving));
         let mut names = match self.names.take() {
             Some(names) => names,
             None => self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source))?,
         };
         let mut copied = Vec::new();
-        let result = self.copy(archiving, &mut names, &mut copied);
+        let result = self.copy(&archiving, &mut names, &mut copied);
         // After a failure nobody knows what is there: it is looked at anew.
         self.names = result.is_ok().then_some(names);
-        result.map(|()| copied)
+        match result {
+            // In the middle of a file, it comes as an error of the archive.
+            Err(_) if archiving.pace.is_cancelled() => Err(Error::Closed),
+            result => result.map(|()| copied),
+        }
+    }
+
+    /// About how much is not there yet.
+    fn bytes_of(&self, archiving: &Archiving<'_>) -> u64 {
+        let closed = archiving.segments.split_last().map_or(&[][..], |(_, closed)| closed);
+        let segments = closed.iter().filter(|segment| segment.last_lsn > self.archived);
+        let checkpoints = archiving.manifest.checkpoints.iter();
+        let checkpoints = checkpoints.filter(|one| !self.checkpoints.contains(&one.generation));
+        segments.map(|segment| segment.bytes).chain(checkpoints.map(Checkpoint::bytes)).sum()
     }
 
     /// Makes sure that the archive is this store's own: in one of several stores, segments of one could be taken for
@@ -102,8 +117,9 @@ impl Archiver {
         names: &mut Vec<String>,
         copied: &mut Vec<FileReason>,
     ) -> Result<()> {
-        let Archiving { dir, wal, manifest, segments, is_cancelled } = archiving;
-        let go_on = || if is_cancelled() { Err(Error::Closed) } else { Ok(()) };
+        let Archiving { dir, wal, manifest, segments, pace } = archiving;
+        let target = &*self.target;
+        let sent = |bytes| pace.spend(bytes).map_err(io::Error::other);
         let mut note = |names: &mut Vec<String>, name: String, file: String| {
             // One that was there was copied by an earlier process.
             if !names.contains(&name) {
@@ -115,16 +131,18 @@ impl Archiver {
         for pair in segments.windows(2) {
             let [segment, successor] = pair else { continue };
             if segment.last_lsn > self.archived {
-                go_on()?;
-                let name = wal.archive(segment.base_lsn, successor.base_lsn, names, &*self.target)?;
+                pace.spend(0)?;
+                let archive = Destination { target, names, sent: &sent };
+                let name = wal.archive(segment.base_lsn, successor.base_lsn, &archive)?;
                 note(names, name, segment.file.to_string());
                 self.archived = segment.last_lsn;
             }
         }
         for checkpoint in &manifest.checkpoints {
             if !self.checkpoints.contains(&checkpoint.generation) {
-                go_on()?;
-                let name = checkpoint::archive(dir, manifest, checkpoint, names, &*self.target)?;
+                pace.spend(0)?;
+                let archive = Destination { target, names, sent: &sent };
+                let name = checkpoint::archive(dir, manifest, checkpoint, &archive)?;
                 for file in checkpoint.files() {
                     note(names, file.clone(), file);
                 }

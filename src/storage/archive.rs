@@ -165,6 +165,45 @@ impl ArchiveTarget for DirArchive {
     }
 }
 
+/// An archive as one who copies to it sees it: what is there, and how fast it may be added to.
+pub(crate) struct Destination<'a> {
+    pub(crate) target: &'a dyn ArchiveTarget,
+    /// The names of what is there.
+    pub(crate) names: &'a [String],
+    /// Told of each stretch of bytes that is on its way; waits as long as the pace demands, or says to give up.
+    pub(crate) sent: &'a dyn Fn(u64) -> io::Result<()>,
+}
+
+impl Destination<'_> {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|there| there == name)
+    }
+
+    /// As [`ArchiveTarget::store`], at the pace.
+    pub(crate) fn store(
+        &self,
+        name: &str,
+        content: impl Read,
+        check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.target.store(name, &mut Paced { content, sent: self.sent }, check)
+    }
+}
+
+/// Content that is read no faster than its pace allows.
+struct Paced<'a, R> {
+    content: R,
+    sent: &'a dyn Fn(u64) -> io::Result<()>,
+}
+
+impl<R: Read> Read for Paced<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        (self.sent)(read as u64)?;
+        Ok(read)
+    }
+}
+
 /// Files of several places, to be read as if they were one directory. Nothing in it can be changed.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {

@@ -25,12 +25,12 @@ use crate::format::record::RECORD_ALIGNMENT;
 use crate::format::seal::SEAL_BYTES;
 use crate::format::segment::{MIN_SEGMENT_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::lsn::Lsn;
+use crate::storage::archive::Destination;
 use crate::storage::dir::DirFile;
-use crate::storage::{Access, ArchiveTarget, File};
+use crate::storage::{Access, File};
 
 impl Wal {
-    /// Copies the closed segment of this base, unless it is there, and says how it is called there. `taken`: what the
-    /// archive holds.
+    /// Copies the closed segment of this base, unless it is there, and says how it is called there.
     ///
     /// # Errors
     /// [`Error::Corruption`] of the segment; [`Error::Io`] of the archive, also if it holds another one of that name.
@@ -38,8 +38,7 @@ impl Wal {
         &self,
         base: Lsn,
         successor: Lsn,
-        taken: &[String],
-        target: &dyn ArchiveTarget,
+        archive: &Destination<'_>,
     ) -> Result<String> {
         let dir = &self.log.dir;
         let segment = Segment::open(dir, base, Access::Read)?;
@@ -53,21 +52,21 @@ impl Wal {
             read_through(&copy, last, digest).map(drop).map_err(io::Error::other)
         };
         let failed = |source| Error::io("archive", segment.file.path(), source);
-        if taken.contains(&name) {
+        if archive.has(&name) {
             // By an earlier process, or by another store: then its digest is another one.
-            target.open(&name).and_then(check).map_err(failed)?;
+            archive.target.open(&name).and_then(check).map_err(failed)?;
             return Ok(name);
         }
         let used = end.offset.next_multiple_of(RECORD_ALIGNMENT) + SEAL_BYTES as u64;
         let header = SegmentHeader { file_len: used.max(MIN_SEGMENT_BYTES), ..segment.header };
-        let mut content = Copy {
+        let content = Copy {
             head: header.encode(),
             file: segment.file.clone(),
             at: 0,
             end: end.offset,
             len: header.file_len,
         };
-        target.store(&name, &mut content, &check).map_err(failed)?;
+        archive.store(&name, content, &check).map_err(failed)?;
         Ok(name)
     }
 }
