@@ -46,6 +46,18 @@ fn in_time<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'sta
     is_done.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| panic!("{what}: waits for ever"))
 }
 
+/// Lets the background thread wait in a waker, until the latch is opened.
+fn keep_the_background_busy(disk: &HookDisk, db: &Db) -> Latch {
+    let lsn = put_buffered(db, "a", 1).unwrap();
+    let (busy, syncs) = (Latch::default(), disk.stall("sync_data"));
+    let mut keeps_busy = db.durable(lsn).unwrap();
+    let here = busy.clone();
+    when_durable(&mut keeps_busy, move || here.wait_here());
+    syncs.open();
+    until("the background thread is busy", || busy.has_arrived());
+    busy
+}
+
 /// A write whose rotation made an LSN durable woke a future before its own group was applied. A waker that wrote, as
 /// wakers may, waited for that group, and so for the thread that it ran in.
 #[test]
@@ -69,14 +81,7 @@ fn a_waker_that_writes() {
 fn a_waker_that_waits_for_a_follower() {
     let disk = HookDisk::new();
     let db = store_on(&disk).open(DIR).unwrap();
-    let lsn = put_buffered(&db, "a", 1).unwrap();
-    let (busy, syncs) = (Latch::default(), disk.stall("sync_data"));
-    let mut keeps_busy = db.durable(lsn).unwrap();
-    let here = busy.clone();
-    when_durable(&mut keeps_busy, move || here.wait_here());
-    syncs.open();
-    until("the background thread is busy", || busy.has_arrived());
-
+    let busy = keep_the_background_busy(&disk, &db);
     let lsn = put_buffered(&db, "b", 2000).unwrap();
     let mut future = db.durable(lsn).unwrap();
     let held = Arc::new(Mutex::new(()));
@@ -263,4 +268,127 @@ fn the_rest_of_a_spare_is_in_nobodys_way() {
     for number in 0..5 {
         db.put(format!("{number}"), [1; 3000]).unwrap();
     }
+}
+
+/// Calls of a store other than `put` called wakers in their own thread, although there is a background thread for that.
+/// Who held a lock that the waker wanted waited for itself.
+#[test]
+fn no_call_wakes_while_its_caller_holds_something() {
+    let calls: [fn(&Db, Lsn); 5] = [
+        |db, _| _ = db.put("c", "1").unwrap(),
+        |db, _| _ = db.sync().unwrap(),
+        |db, lsn| db.wait_durable(lsn).unwrap(),
+        |db, _| db.mark().unwrap(),
+        |db, _| _ = db.keyspace("users").unwrap(),
+    ];
+    for call in calls {
+        let disk = HookDisk::new();
+        let db = store_on(&disk).open(DIR).unwrap();
+        let busy = keep_the_background_busy(&disk, &db);
+        let lsn = put_buffered(&db, "b", 10).unwrap();
+        let mut future = db.durable(lsn).unwrap();
+        let held = Arc::new(Mutex::new(()));
+        let wanted = held.clone();
+        when_durable(&mut future, move || drop(wanted.lock().unwrap()));
+        let caller = db.clone();
+        in_time("the call", move || {
+            let _held = held.lock().unwrap();
+            call(&caller, lsn);
+        });
+        busy.open();
+    }
+}
+
+/// A future did not hear of a failure while the background thread was stuck in the disk, although who waits without a
+/// future heard of it at once.
+#[test]
+fn a_future_hears_of_a_failure_while_the_background_is_stuck() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let stalled = disk.stall("sync_data");
+    let lsn = put_buffered(&db, "a", 1).unwrap();
+    let mut future = db.durable(lsn).unwrap();
+    until("the background thread syncs", || stalled.has_arrived());
+    let woken = Arc::new(AtomicBool::new(false));
+    let wakes = woken.clone();
+    when_durable(&mut future, move || wakes.store(true, Ordering::SeqCst));
+    disk.disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Write));
+    assert!(matches!(put_buffered(&db, "fails", 1), Err(Error::Poisoned { .. })));
+    until("the future is woken", || woken.load(Ordering::SeqCst));
+    assert!(!stalled.is_open());
+    stalled.open();
+}
+
+/// A removal that was under way went on in the directory when `close` had given it free: it took a file of the next owner,
+/// of the same name, with what that had acknowledged.
+#[test]
+fn a_removal_ends_before_the_directory_is_given_free() {
+    let disk = HookDisk::new();
+    let wal = Arc::new(log_on(&disk).durability(Durability::Buffered).open(DIR).unwrap());
+    (0..6).for_each(|number| _ = wal.append(&[number; 3000]).unwrap());
+    let stalled = disk.stall("remove");
+    let removing = thread::spawn({
+        let wal = wal.clone();
+        move || wal.remove_before(Lsn::new(5))
+    });
+    until("a removal stalls", || stalled.has_arrived());
+    let closing = thread::spawn(move || wal.close());
+    let again = |_| {
+        thread::sleep(Duration::from_millis(10));
+        log_on(&disk).open(DIR).ok()
+    };
+    // Without the order, the next owner comes within a few of these.
+    assert!((0..20).find_map(again).is_none(), "the directory has another owner while a file is removed");
+    stalled.open();
+    let late = removing.join().unwrap();
+    assert!(matches!(late, Ok(_) | Err(Error::Closed)), "{late:?}");
+    closing.join().unwrap().unwrap();
+    let again = log_on(&disk).open(DIR).unwrap();
+    assert_eq!(again.verify().unwrap().problems, []);
+}
+
+/// Where no thread can be started, an interval is kept by whoever writes. Beside a durable write it was kept by nobody, if
+/// a rotation came between the two.
+///
+/// Runs itself in a process in which a thread with a stack of the usual size cannot be had.
+#[test]
+fn an_interval_is_kept_without_a_thread() {
+    const TOO_MUCH: &str = "140737488355328";
+    if std::env::var("RUST_MIN_STACK").is_ok_and(|stack| stack == TOO_MUCH) {
+        return interval_without_a_thread();
+    }
+    let name = "an_interval_is_kept_without_a_thread";
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let again = again.args([name, "--exact", "--test-threads=1"]).env("RUST_MIN_STACK", TOO_MUCH);
+    let output = again.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+fn interval_without_a_thread() {
+    fn write(db: &Db, key: &'static str, len: usize, durability: Durability) -> thread::JoinHandle<Lsn> {
+        let db = db.clone();
+        let write = move || {
+            let mut batch = WriteBatch::new();
+            batch.put(key, vec![1; len]);
+            db.write_with(batch, &WriteOptions::new().durability(durability)).unwrap()
+        };
+        thread::Builder::new().stack_size(1 << 20).spawn(write).unwrap()
+    }
+    assert!(thread::Builder::new().spawn(|| ()).is_err(), "or this shows nothing");
+    let interval = Durability::Interval(Duration::from_millis(10));
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let stalled = disk.stall("write");
+    let first = write(&db, "first", 1, Durability::Buffered);
+    until("the first write stalls", || stalled.has_arrived());
+    // These two make a group, whose second does not fit into the segment of the first.
+    let leader = write(&db, "durable", 2000, Durability::Sync);
+    thread::sleep(Duration::from_millis(50));
+    let follower = write(&db, "interval", 3000, interval);
+    thread::sleep(Duration::from_millis(50));
+    stalled.open();
+    first.join().unwrap();
+    let last = leader.join().unwrap().max(follower.join().unwrap());
+    assert!(db.durable_lsn() >= last, "nobody will sync it");
 }

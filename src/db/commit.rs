@@ -270,11 +270,12 @@ impl Work for Writing<'_> {
         // What those who sleep have not done; who is awake does its own beside this. Before the sync: then the disk works
         // for another group, or for nobody.
         group.followers().for_each(|write| self.apply(write));
+        // Without a thread that keeps the interval, this one does at once what is due later.
+        let due_now = within.is_some() && !kept;
         let synced = match syncs().last() {
+            _ if due_now => wal.wait_durable_for(last, syncs().count().max(1)),
             // The rest of the group stands in line with these: visibility keeps the log's order.
             Some((lsn, _)) => wal.wait_durable_for(lsn, syncs().count()),
-            // Without a thread that keeps the interval, this one does at once what is due later.
-            None if within.is_some() && !kept => wal.wait_durable_for(last, 1),
             None => Ok(()),
         };
         let ended = synced.and_then(|()| store.wait_published(wal, last));

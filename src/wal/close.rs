@@ -12,16 +12,12 @@ impl Log {
         // Held until all is done: another close returns when this one has.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(()) };
-        // ORDER: dropped before the lock. A log that has lost it must not touch the directory.
-        let panicked = OnPanic(|| {
-            self.tail.lock().closed = true;
-            self.spare.end(&self.dir, false);
-        });
+        // ORDER: dropped before the lock.
+        let panicked = OnPanic(|| self.leave_the_directory(false));
         let result = self.poison.check().and_then(|()| self.end_with_mark());
         panicked.all_is_well();
-        self.tail.lock().closed = true;
         // ORDER: before the lock goes, and with it the right to touch the directory.
-        self.spare.end(&self.dir, result.is_ok());
+        self.leave_the_directory(result.is_ok());
         drop(lock);
         self.owe_wakes();
         result
@@ -29,9 +25,16 @@ impl Log {
 
     /// Gives up the lock and writes nothing: for a log that nobody will miss.
     pub(super) fn abandon(&self) {
-        self.tail.lock().closed = true;
-        self.spare.end(&self.dir, true);
+        self.leave_the_directory(true);
         self.lock.lock().take();
+    }
+
+    /// Once this has returned, no thread touches the directory any more: it may have another owner.
+    fn leave_the_directory(&self, is_sound: bool) {
+        self.tail.lock().closed = true;
+        // ORDER: then. Whoever removes files holds this, and looks at `closed` before each of them.
+        drop(self.removing.lock());
+        self.spare.end(&self.dir, is_sound);
     }
 
     /// Writes the close mark, behind which nothing can come, and syncs it.

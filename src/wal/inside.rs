@@ -30,7 +30,7 @@ impl Wal {
 
     /// To be made at the beginning of every call that may write or sync. `keeper` calls the wakers, if it runs.
     pub(crate) fn waking<'a>(&'a self, keeper: &'a Keeper) -> Waking<'a> {
-        Waking { log: &self.log, keeper: Some(keeper) }
+        Waking { log: &self.log, keeper }
     }
 
     /// Wakes the futures whose wait is over.

@@ -53,6 +53,8 @@ struct State {
     wake: bool,
     /// When a sync is due, if one is.
     sync_by: Option<Instant>,
+    /// The thread syncs, or makes a file: it comes back when the disk lets it.
+    in_the_disk: bool,
 }
 
 impl Keeper {
@@ -115,6 +117,12 @@ impl Keeper {
         state.wake
     }
 
+    /// True while the thread does something that may take as long as the disk likes. If it is false after
+    /// [`wake_soon`](Keeper::wake_soon), those are woken before the disk is touched again.
+    pub(crate) fn is_in_the_disk(&self) -> bool {
+        self.shared.state.lock().in_the_disk
+    }
+
     /// Starts the thread if it does not run; false if that cannot be done.
     fn start<K: Kept>(&self, kept: impl FnOnce() -> Weak<K>) -> bool {
         if self.shared.state.lock().stop {
@@ -158,13 +166,13 @@ impl Shared {
             let now = Instant::now();
             if state.sync_by.is_some_and(|due| due <= now) {
                 state.sync_by = None;
-                if !self.unlocked(&mut state, kept, Kept::sync) {
+                if !self.in_the_disk(&mut state, kept, Kept::sync) {
                     return;
                 }
                 continue;
             }
             if std::mem::take(&mut state.prepare) {
-                if !self.unlocked(&mut state, kept, Kept::prepare) {
+                if !self.in_the_disk(&mut state, kept, Kept::prepare) {
                     return;
                 }
                 continue;
@@ -176,7 +184,7 @@ impl Shared {
                     (seen, seen_at) = (writes, now);
                 } else if now.duration_since(seen_at) >= idle {
                     self.watching.store(false, Ordering::Relaxed);
-                    if !self.unlocked(&mut state, kept, Kept::mark) {
+                    if !self.in_the_disk(&mut state, kept, Kept::mark) {
                         return;
                     }
                     // A write that came meanwhile may have seen `watching` still true and not woken us.
@@ -194,6 +202,13 @@ impl Shared {
                 None => self.wake.wait(&mut state),
             }
         }
+    }
+
+    fn in_the_disk<K: Kept>(&self, state: &mut MutexGuard<'_, State>, kept: &Weak<K>, work: fn(&K)) -> bool {
+        state.in_the_disk = true;
+        let is_there = self.unlocked(state, kept, work);
+        state.in_the_disk = false;
+        is_there
     }
 
     /// Does some work without holding the state; false if the log is gone.

@@ -12,6 +12,8 @@
 //! Where to read next: `gate`, who syncs and who waits; `queue`, who writes for whom; `rotate`, how it goes on in a new
 //! segment; `close`, how it ends.
 
+use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -49,7 +51,7 @@ pub(super) struct Log {
     /// The file of the segment to come.
     pub(super) spare: Spare,
     /// Futures that wait for an LSN to be durable.
-    pub(super) sleepers: Sleepers,
+    pub(super) sleepers: Arc<Sleepers>,
     /// Some of them may wait no longer. ORDER: Relaxed; whoever sets it comes by to look: [`Waking`].
     owes_wakes: AtomicBool,
     /// The last LSN whose `write_at` has returned. Written under `tail`.
@@ -81,7 +83,7 @@ impl Log {
             store_id: ready.store_id,
             gate: Gate::new(ready.segment.file.clone()),
             spare: Spare::default(),
-            sleepers: Sleepers::default(),
+            sleepers: Arc::default(),
             owes_wakes: AtomicBool::new(false),
             closed: RwLock::new(closed),
             pins: Pins::default(),
@@ -170,7 +172,8 @@ impl Log {
 
     /// Futures may wait no longer.
     pub(super) fn owe_wakes(&self) {
-        self.owes_wakes.store(true, Ordering::Relaxed);
+        // ORDER: Release, after what makes the wait end. See `Waking`.
+        self.owes_wakes.store(true, Ordering::Release);
     }
 
     /// Wakes the futures whose wait is over. A waker is the caller's code: it may write, close, or want a lock that
@@ -372,15 +375,24 @@ impl Log {
 /// background thread it is this one that calls the wakers.
 pub(crate) struct Waking<'a> {
     pub(super) log: &'a Log,
-    pub(super) keeper: Option<&'a Keeper>,
+    pub(super) keeper: &'a Keeper,
 }
 
 impl Drop for Waking<'_> {
     fn drop(&mut self) {
-        let owes = &self.log.owes_wakes;
-        let owed = owes.load(Ordering::Relaxed) && owes.swap(false, Ordering::Relaxed);
-        if owed && !self.log.sleepers.is_empty() && !self.keeper.is_some_and(Keeper::wake_soon) {
-            self.log.wake_sleepers();
+        let Waking { log, keeper } = self;
+        // ORDER: Acquire pairs with the Release of whoever owes it: what makes a wait end is seen here.
+        let owed = log.owes_wakes.load(Ordering::Relaxed) && log.owes_wakes.swap(false, Ordering::Acquire);
+        if !owed || log.sleepers.is_empty() {
+            return;
+        }
+        if !keeper.wake_soon() {
+            log.wake_sleepers();
+        } else if log.poison.is_set() && keeper.is_in_the_disk() {
+            // It may never come back from there, and nobody is to wait for that. Without a thread, for once, they do.
+            let sleepers = log.sleepers.clone();
+            let thread = thread::Builder::new().name("forelog-waker".to_owned());
+            _ = thread.spawn(move || sleepers.wake(|_| true));
         }
     }
 }

@@ -210,9 +210,9 @@ impl Wal {
         Ok(future)
     }
 
-    /// See [`Waking`](log::Waking).
-    fn waking_alone(&self) -> log::Waking<'_> {
-        log::Waking { log: &self.log, keeper: self.alone.as_ref().map(|alone| &alone.keeper) }
+    /// See [`Waking`](log::Waking). Inside a store it is the store that has one.
+    fn waking_alone(&self) -> Option<log::Waking<'_>> {
+        self.alone.as_ref().map(|alone| self.waking(&alone.keeper))
     }
 
     fn check_given_out(&self, lsn: Lsn) -> Result<()> {

@@ -67,7 +67,8 @@ impl Log {
         if tail.position.lsn == tail.segment.base() {
             return Ok(());
         }
+        let rotated = self.rotate(&mut tail);
         self.owe_wakes();
-        self.rotate(&mut tail)
+        rotated
     }
 }

@@ -77,6 +77,10 @@ impl Latch {
         self.0.0.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.1.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn open(&self) {
         self.0.1.store(true, Ordering::SeqCst);
     }
