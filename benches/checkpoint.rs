@@ -81,8 +81,8 @@ fn run() -> Result<()> {
     let arguments = arguments()?;
     for (name, table) in TABLES {
         if arguments.tables.is_empty() || arguments.tables.iter().any(|asked| asked == name) {
-            // In the current directory: a temporary one may be in memory.
-            let dir = tempfile::tempdir_in(".")?;
+            // Beside the build: the usual temporary directory may be in memory.
+            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
             table(&arguments, dir.path())?;
         }
     }

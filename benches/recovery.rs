@@ -92,8 +92,8 @@ fn measure(given: &[&str]) -> Result<()> {
 }
 
 fn measure_one(work: &str, puts: u64, rounds: usize) -> Result<()> {
-    // In the current directory: a temporary one may be in memory.
-    let dir = tempfile::tempdir_in(".")?;
+    // Beside the build: the usual temporary directory may be in memory.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let dir = dir.path().to_str().ok_or("the current directory has a strange name")?;
     let finished = call(&["fill", dir, work, &puts.to_string()])?;
     let kinds = [["limit", "1"], ["limit", "2"], ["open", "1"], ["open", "2"]];

@@ -96,8 +96,8 @@ fn run() -> Result<()> {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         return Err(format!("no row is named so; there are: {}", names.join("; ")).into());
     }
-    // In the current directory: a temporary one may be in memory.
-    let dir = tempfile::tempdir_in(".")?;
+    // Beside the build: the usual temporary directory may be in memory.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut runs: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
     for round in 0..rounds {
         for (number, row) in rows.iter().enumerate() {

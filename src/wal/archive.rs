@@ -34,12 +34,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Corruption`] of the segment; [`Error::Io`] of the archive, also if it holds another one of that name.
-    pub(crate) fn archive(
-        &self,
-        base: Lsn,
-        successor: Lsn,
-        archive: &Destination<'_>,
-    ) -> Result<String> {
+    pub(crate) fn archive(&self, base: Lsn, successor: Lsn, archive: &Destination<'_>) -> Result<String> {
         let dir = &self.log.dir;
         let segment = Segment::open(dir, base, Access::Read)?;
         let SegmentHeader { previous_last: last, previous_digest: digest, .. } =
