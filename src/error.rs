@@ -169,6 +169,22 @@ impl Error {
         Error::Io { op, path: path.to_path_buf(), source: Arc::new(source) }
     }
 
+    /// The same, but told of another file where `real` knows one: of that which was really read.
+    pub(crate) fn told_of(mut self, real: impl Fn(&Path) -> Option<PathBuf>) -> Error {
+        let place = match &mut self {
+            Error::Io { path, .. } => Some(path),
+            Error::Corruption(corruption) => Some(&mut corruption.file),
+            Error::UnsupportedFormat { file, .. } => Some(file),
+            _ => None,
+        };
+        if let Some(place) = place
+            && let Some(real) = real(place)
+        {
+            *place = real;
+        }
+        self
+    }
+
     /// Bytes that are wrong, with their place and what proves that they were once right.
     pub(crate) fn corruption(
         file: &Path,

@@ -7,11 +7,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use forelog::storage::{ArchiveTarget, DirArchive, File, SimDisk};
+use forelog::storage::{ArchiveTarget, DirArchive, File, SimDisk, Storage};
 use forelog::{Db, Error, Lsn, Options, RestoreTarget, WriteBatch, care};
 
 use support::{DIR, store_on};
@@ -248,6 +248,43 @@ fn a_backup_is_a_store() {
     assert_eq!(files, copied.files);
     let verified = care::verify_on(Arc::new(disk.clone()), "copy").unwrap();
     assert_eq!(verified.problems, []);
+}
+
+/// A gap in an archive hid everything before it, and was said to have been removed. Damage in an archive was told of a
+/// file of the store, which has no such file.
+#[test]
+fn what_lies_before_a_gap_can_be_restored() {
+    let (disk, history) = archived(5, 3, 40, "any()");
+    let all = || disk.files().into_iter().filter(|path| path.to_string_lossy().contains(ARCHIVE));
+    let mut segments: Vec<_> = all().filter(|path| path.extension().is_some_and(|it| it == "wal")).collect();
+    segments.sort();
+    let lsns = |path: &PathBuf| -> Vec<u64> {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        name.split('-').map(|number| number.parse().unwrap()).collect()
+    };
+    let (gone, whole) = (segments[3].clone(), disk.read_file(&segments[3]).unwrap());
+    let [first, last] = lsns(&gone)[..] else { panic!("{gone:?}") };
+    disk.remove(&gone).unwrap();
+    for from in [DIR, ARCHIVE] {
+        (0..first).for_each(|lsn| history.check(&disk, from, lsn));
+        let restore = |lsn, out: &str| {
+            Db::restore_on(Arc::new(disk.clone()), from, out, RestoreTarget::Lsn(Lsn::new(lsn)))
+        };
+        let in_the_gap = restore(last, "in-the-gap").unwrap_err();
+        assert!(
+            matches!(in_the_gap, Error::MissingSegment { lsn, .. } if lsn.get() == first),
+            "{in_the_gap}"
+        );
+    }
+    let mut damaged = whole.clone();
+    damaged[4096 + 80] ^= 1;
+    disk.write_file(&gone, &damaged);
+    let read = care::read_log_on(Arc::new(disk.clone()), DIR).unwrap().find_map(Result::err).unwrap();
+    let restore = Db::restore_on(Arc::new(disk.clone()), DIR, "damaged", RestoreTarget::Lsn(Lsn::new(last)));
+    for error in [read, restore.unwrap_err()] {
+        let Error::Corruption(corruption) = &error else { panic!("{error}") };
+        assert!(corruption.file.ends_with(gone.file_name().unwrap()), "{error}");
+    }
 }
 
 /// An archive that can be told to fail.

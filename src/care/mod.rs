@@ -146,12 +146,13 @@ pub fn read_log(path: impl AsRef<Path>) -> Result<LogReader> {
 /// As [`read_log`].
 pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<LogReader> {
     let dir = Dir::new(storage.clone(), path.as_ref());
-    match Source::find(&dir) {
+    match Source::find(&dir, None) {
         Err(Error::NoStore { .. }) => LogReader::open_on(storage, path),
         Err(error) => Err(error),
         Ok(_) => wal::look_again(&dir, |live| {
-            let source = Source::find(&dir)?;
-            Ok(LogReader::plan(&source.trail, source.given(), live)?.shown_as(&source.shown))
+            let source = Source::find(&dir, None)?;
+            let reader = LogReader::plan(&source.trail, source.given(), live);
+            Ok(reader.map_err(|error| source.told(error))?.shown_as(&source.shown))
         }),
     }
 }
@@ -164,7 +165,7 @@ pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<
 pub fn keyspaces(path: impl AsRef<Path>) -> Result<Vec<(KeyspaceId, String)>> {
     let dir = Dir::new(Arc::new(RealDisk), path.as_ref());
     wal::look_again(&dir, |_| {
-        let source = Source::find(&dir)?;
+        let source = Source::find(&dir, None)?;
         let mut found = Vec::new();
         if let Some(newest) = source.checkpoints.last() {
             checkpoint::keyspaces(&source.trail, source.store_id, newest, &mut |id, _, name| {

@@ -32,15 +32,17 @@ pub enum Target {
 ///
 /// # Errors
 /// [`Error::NoStore`], [`Error::Exists`]; [`Error::Compacted`] for what is older than anything that is still there,
-/// [`Error::InvalidOption`] for an LSN that is not there yet; what opening the store would say.
+/// [`Error::MissingSegment`] where a file is gone in between, [`Error::InvalidOption`] for an LSN that is not there yet; what opening the store would say.
 pub(crate) fn restore(from: &Dir, out: &Dir, target: Target, threads: usize) -> Result<Copied> {
     // Before a long time of reading.
     if !out.list()?.is_empty() {
         return Err(Error::Exists { path: out.path().to_path_buf() });
     }
     let (base, source) = wal::look_again(from, |live| {
-        let source = Source::find(from)?;
-        Ok((load(&source, live, target, threads)?, source))
+        let until = if let Target::Lsn(lsn) = target { Some(lsn) } else { None };
+        let source = Source::find(from, until)?;
+        let base = load(&source, live, target, threads).map_err(|error| source.told(error))?;
+        Ok((base, source))
     })?;
     let Base { tracker, catalog, .. } = &base;
     let snapshot = tracker.snapshot();
@@ -132,7 +134,7 @@ impl Reach {
                     // Before the first write of all there was nothing.
                     None if begins == Lsn::new(1) => Ok(Lsn::ZERO),
                     // What came before the log was older, but how much of it nobody knows any more.
-                    None => Err(Error::Compacted { oldest: begins }),
+                    None => Err(source.missing_segment().unwrap_or(Error::Compacted { oldest: begins })),
                 }
             }
         }
@@ -142,6 +144,9 @@ impl Reach {
     fn refusal(&self, source: &Source, lsn: Lsn) -> Error {
         if let Some(damaged) = &source.damaged {
             return damaged.clone();
+        }
+        if let Some(missing) = source.missing_segment() {
+            return missing;
         }
         let newest = source.checkpoints.last().map_or(Lsn::ZERO, Checkpoint::lsn);
         if lsn > self.last.max(newest) {

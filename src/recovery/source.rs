@@ -38,6 +38,8 @@ pub(crate) struct Source {
     pub(crate) shown: BTreeMap<Lsn, Arc<str>>,
     /// A checkpoint of the archive that is damaged, and left out.
     pub(crate) damaged: Option<Error>,
+    /// Where segments are missing before those, or behind them: the first LSN that is not there, and one that is.
+    pub(crate) missing: Option<(Lsn, Lsn)>,
     /// How far the log must reach.
     proven: Option<Evidence>,
 }
@@ -46,14 +48,15 @@ pub(crate) struct Source {
 type Segment = (Lsn, Option<Lsn>, Place);
 
 impl Source {
-    /// Looks at a directory that is a store or an archive.
+    /// Looks at a directory that is a store or an archive. `until`: no more of the log is wanted than the segment which
+    /// has this LSN, and what is missing behind it does not matter.
     ///
     /// # Errors
     /// [`Error::NoStore`] if it is neither; what is wrong with a manifest; [`Error::Io`].
-    pub(crate) fn find(dir: &Dir) -> Result<Source> {
+    pub(crate) fn find(dir: &Dir, until: Option<Lsn>) -> Result<Source> {
         let files = dir.list()?;
         if files.iter().any(|name| name == names::MANIFEST) {
-            return Source::of_store(dir, &files, manifest::read(dir)?);
+            return Source::of_store(dir, &files, manifest::read(dir)?, until);
         }
         let archived = |name: &String| {
             let name = name.strip_suffix(".lz4").unwrap_or(name);
@@ -65,7 +68,7 @@ impl Source {
         let mut found = Found::default();
         found.add_archive(dir, dir.path().to_str().unwrap_or_default())?;
         let newest = found.manifests.iter().max_by_key(|manifest| manifest.durable_lsn).cloned();
-        let mut source = found.gather(dir, newest.as_ref().map(|newest| newest.store_id), None);
+        let mut source = found.gather(dir, newest.as_ref().map(|newest| newest.store_id), None, until);
         match newest {
             Some(newest) => source.options = newest.options,
             None => source.store_id = wal::store_id_of(&source.trail, source.bases.first().copied())?,
@@ -73,7 +76,7 @@ impl Source {
         Ok(source)
     }
 
-    fn of_store(dir: &Dir, files: &[String], manifest: Manifest) -> Result<Source> {
+    fn of_store(dir: &Dir, files: &[String], manifest: Manifest, until: Option<Lsn>) -> Result<Source> {
         let mut found = Found::default();
         if let Some(archive) = &manifest.options.archive {
             found.add_archive(dir, archive)?;
@@ -92,7 +95,7 @@ impl Source {
         }
         found.manifests.push(manifest.clone());
         let proven = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
-        let mut source = found.gather(dir, Some(manifest.store_id), Some(proven));
+        let mut source = found.gather(dir, Some(manifest.store_id), Some(proven), until);
         source.options = manifest.options;
         Ok(source)
     }
@@ -100,6 +103,21 @@ impl Source {
     /// What is known about the log of the trail, beside what its files say.
     pub(crate) fn given(&self) -> Given {
         Given { store_id: Some(self.store_id), proven: self.proven, ..Given::default() }
+    }
+
+    /// The same error, but told of the file that was really read.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        error.told_of(|path| {
+            let base = names::parse_segment(path.file_name()?.to_str()?)?;
+            Some(path.with_file_name(&**self.shown.get(&base)?))
+        })
+    }
+
+    /// Why the log does not lead where it should, if segments are missing.
+    pub(crate) fn missing_segment(&self) -> Option<Error> {
+        let (lsn, there) = self.missing?;
+        let evidence = Evidence { lsn: there, source: EvidenceSource::FileName };
+        Some(Error::MissingSegment { dir: self.trail.path().to_path_buf(), lsn, evidence })
     }
 }
 
@@ -142,9 +160,27 @@ impl Found {
         Ok(())
     }
 
-    fn gather(mut self, dir: &Dir, store_id: Option<StoreId>, proven: Option<Evidence>) -> Source {
+    fn gather(
+        mut self,
+        dir: &Dir,
+        store_id: Option<StoreId>,
+        mut proven: Option<Evidence>,
+        until: Option<Lsn>,
+    ) -> Source {
         self.segments.sort_by_key(|(base, ..)| *base);
-        let first = first_without_gap(&self.segments);
+        let gaps = (0..self.segments.len()).filter_map(|at| Some((at, gap_before(&self.segments, at)?)));
+        let gaps: Vec<(usize, Lsn)> = gaps.collect();
+        // The stretch between two gaps that is wanted, or else the newest.
+        let wanted = |(at, _): &&(usize, Lsn)| until.is_some_and(|until| self.segments[*at].0 > until);
+        let behind = gaps.iter().find(wanted).copied();
+        let before = gaps.iter().rfind(|gap| behind.is_none_or(|behind| gap.0 < behind.0)).copied();
+        // Whoever does not find what is wanted in the stretch has missed it there.
+        let missing = behind.or(before).map(|(at, lsn)| (lsn, self.segments[at].0));
+        if let Some((end, _)) = behind {
+            self.segments.truncate(end);
+            proven = None;
+        }
+        let first = before.map_or(0, |(at, _)| at);
         let segments = self.segments.split_off(first);
         // Its name says how far an archived segment reaches; it has no successor that would.
         let named = segments.last().and_then(|(_, last, _)| *last);
@@ -172,17 +208,15 @@ impl Found {
             bases,
             shown: self.shown,
             damaged: self.damaged,
+            missing,
             proven,
         }
     }
 }
 
-/// Where the newest stretch of segments begins that follow each other without a gap.
-fn first_without_gap(segments: &[Segment]) -> usize {
-    let follows = |index: &usize| {
-        let (_, last, _) = &segments[index - 1];
-        // Without a name that says it, a segment ends where the next one begins, or is found out to be damaged.
-        last.is_none_or(|last| last.next() == segments[*index].0)
-    };
-    (1..segments.len()).rev().find(|index| !follows(index)).unwrap_or(0)
+/// The first LSN that is missing before a segment; `None` where it follows the one before it, or is the first.
+fn gap_before(segments: &[Segment], at: usize) -> Option<Lsn> {
+    let (_, last, _) = segments.get(at.checked_sub(1)?)?;
+    // Without a name that says it, a segment ends where the next one begins, or is found out to be damaged.
+    last.map(Lsn::next).filter(|next| *next != segments[at].0)
 }

@@ -169,6 +169,11 @@ impl SegmentRecords {
         Ok(Segment::open(&self.dir, self.base, Access::Read)?.header.created_us)
     }
 
+    /// Of the file that is really read, if that is not the one of its name.
+    fn told(&self, error: Error) -> Error {
+        error.told_of(|path| Some(path.with_file_name(&**self.shown.as_ref()?)))
+    }
+
     fn read_next(&mut self) -> Result<Record> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
@@ -197,7 +202,7 @@ impl Iterator for SegmentRecords {
         if self.failed || at > self.until {
             return None;
         }
-        let result = self.read_next();
+        let result = self.read_next().map_err(|error| self.told(error));
         self.failed = result.is_err();
         Some(result)
     }
