@@ -14,7 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use forelog::storage::{
-    ArchiveTarget, Fault, FaultKind, File, OperationFilter, OperationKind, Outcome, SimDisk,
+    ArchiveTarget, DirArchive, Fault, FaultKind, File, OperationFilter, OperationKind, Outcome, SimDisk,
+    Storage,
 };
 use forelog::{Db, Durability, Error, Lsn, Options, RestoreTarget, WriteBatch, WriteOptions, care};
 
@@ -275,6 +276,79 @@ fn a_time_that_an_archive_has_not_is_refused() {
     assert!(matches!(unknown, Err(Error::Compacted { oldest }) if oldest == covered), "{unknown:?}");
     assert_eq!(restore(6 * second, "two").unwrap(), Lsn::ZERO);
     assert_eq!(restore(30 * second, "three").unwrap(), covered);
+}
+
+/// Moves all files below one directory to another, as unmounting and mounting does.
+fn mount(disk: &SimDisk, from: &str, to: &str) {
+    for path in disk.files() {
+        let name = path.to_string_lossy().into_owned();
+        if name.contains(from) {
+            let moved = PathBuf::from(name.replace(from, to));
+            disk.create_dir(moved.parent().unwrap()).ok();
+            disk.rename(&path, &moved).unwrap();
+        }
+    }
+}
+
+/// Where the archive's disk was not mounted, an archive was begun anew in its place, and what went into that was a hole in
+/// the real one when it came back. So was it within one process.
+#[test]
+fn an_archive_that_is_gone_is_not_begun_anew() {
+    for opened_again in [false, true] {
+        let disk = SimDisk::new(1);
+        disk.create_dir(Path::new("away")).unwrap();
+        let archived = || by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+        let mut db = archived();
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        let before = db.stats();
+        assert_eq!((before.segments, before.archive_failure), (1, None));
+        mount(&disk, ARCHIVE, "away");
+        if opened_again {
+            drop(db);
+            db = archived();
+            assert_eq!(db.stats().archived_lsn, before.archived_lsn, "it is known from the manifest");
+        }
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        let without = db.stats();
+        let failure = without.archive_failure.unwrap();
+        assert!(failure.contains("gone, or not mounted"), "{failure}");
+        assert!(without.segments > 4, "everything stays: {}", without.segments);
+        mount(&disk, "away", ARCHIVE);
+        fill(&db, 60);
+        let last = db.checkpoint().unwrap();
+        let back = db.stats();
+        assert_eq!((back.segments, back.archive_failure), (1, None));
+        let trail = care::read_log_on(Arc::new(disk.clone()), DIR).unwrap();
+        assert!(trail.map(|record| record.unwrap().lsn.get()).eq(1..=last.get()), "the trail is whole");
+    }
+}
+
+/// An archive that a program hands in is not kept with the store: an opening without it, as by the command line, removed
+/// what should have gone there.
+#[test]
+fn nothing_goes_while_the_programs_archive_is_not_handed_in() {
+    let disk = SimDisk::new(1);
+    let target = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let handed_in = || by_hand(&disk).archive_target(Some(Arc::new(target.clone())));
+    let pruned = |options: Options| {
+        let db = options.open(DIR).unwrap();
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        (db.stats().segments == 1, db.stats().archive_failure)
+    };
+    assert_eq!(pruned(handed_in()), (true, None));
+    let (gone, failure) = pruned(by_hand(&disk));
+    assert!(!gone && failure.unwrap().contains("a program has handed an archive in"));
+    assert_eq!(pruned(handed_in()), (true, None));
+    let trail = care::read_log_on(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    assert!(trail.map(|record| record.unwrap().lsn.get()).eq(1..=178), "without a hole");
+    // Given up, or another one: that begins where the log does now.
+    assert_eq!(pruned(by_hand(&disk).archive(None)), (true, None));
+    assert_eq!(pruned(by_hand(&disk)), (true, None));
+    assert_eq!(pruned(by_hand(&disk).archive(Some(Path::new("first")))), (true, None));
+    assert_eq!(pruned(by_hand(&disk).archive(Some(Path::new("second")))), (true, None));
 }
 
 /// A damaged manifest of one archived checkpoint refused everything, also what had no need of it.

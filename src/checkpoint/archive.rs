@@ -11,6 +11,7 @@ use super::part::PartReader;
 use crate::error::{Error, Result};
 use crate::format::manifest::{Checkpoint, MAX_MANIFEST_BYTES, Manifest, Part};
 use crate::format::{StoreId, names};
+use crate::lsn::Lsn;
 use crate::storage::archive::Destination;
 use crate::storage::dir::{Dir, DirFile};
 use crate::storage::{Access, ArchiveTarget, File, read_full_at};
@@ -29,6 +30,7 @@ pub(crate) fn archive(
     let alone = Manifest {
         first_segment: checkpoint.lsn().next(),
         durable_lsn: checkpoint.lsn(),
+        archived: Lsn::ZERO,
         checkpoints: vec![checkpoint.clone()],
         ..manifest.clone()
     };

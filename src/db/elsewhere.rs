@@ -10,7 +10,7 @@ use crate::format::manifest::Manifest;
 use crate::lsn::Lsn;
 use crate::options::Options;
 use crate::recovery::{Copied, Forking, fork};
-use crate::retention::{Archiving, FileReason};
+use crate::retention::{Absent, Archiving, FileReason};
 use crate::storage::dir::Dir;
 use crate::storage::{ArchiveTarget, DirArchive};
 use crate::wal::SegmentSummary;
@@ -42,7 +42,7 @@ impl Upkeep {
         let Some(archiver) = &mut work.archiver else { return Vec::new() };
         let (dir, wal, pace) = (&self.dir, &*self.wal, self.pace(manifest));
         let result = archiver.run(Archiving { dir, wal, manifest, segments, pace });
-        self.archived.store(archiver.archived().get(), Ordering::Relaxed);
+        self.archived.fetch_max(archiver.archived().get(), Ordering::Relaxed);
         if matches!(result, Err(Error::Closed)) {
             // Given up by a close: nobody's failure.
             return Vec::new();
@@ -80,6 +80,9 @@ pub(super) fn archive_of(
     if let Some(target) = &options.checkpoints.archive_target {
         return Some(target.clone());
     }
-    let path = manifest.options.archive.as_ref()?;
-    Some(Arc::new(DirArchive::at(dir.storage().clone(), path)))
+    match &manifest.options.archive {
+        Some(path) => Some(Arc::new(DirArchive::at(dir.storage().clone(), path))),
+        None if manifest.archived > Lsn::ZERO => Some(Arc::new(Absent)),
+        None => None,
+    }
 }

@@ -9,6 +9,7 @@ use crate::checkpoint::Breaks;
 use crate::error::{Error, Result};
 use crate::format::manifest::Manifest;
 use crate::format::{Limit, Retention};
+use crate::lsn::Lsn;
 use crate::retention::{Archiver, Facts, Plan, PruneReport};
 use crate::wal::SegmentSummary;
 
@@ -34,6 +35,7 @@ impl Upkeep {
         let segments = self.wal.segments();
         let copied = if dry_run { Vec::new() } else { self.archive(work, &old, &segments) };
         let archiver = work.archiver.as_ref();
+        let archived = archiver.map_or(Lsn::ZERO, Archiver::archived).max(old.archived);
         let facts = Facts {
             manifest: &old,
             segments: &segments,
@@ -53,7 +55,8 @@ impl Upkeep {
             let generation = work.generation();
             let Plan { checkpoints, first_segment, .. } = plan.clone();
             let durable_lsn = self.wal.durable_lsn();
-            self.write_manifest(Manifest { generation, durable_lsn, checkpoints, first_segment, ..old })?;
+            let new = Manifest { generation, durable_lsn, archived, checkpoints, first_segment, ..old };
+            self.write_manifest(new)?;
             // ORDER: only now. What the manifest named before this line was needed before it.
             for (file, part) in plan.superseded.iter().flat_map(|gone| gone.files().zip(&gone.parts)) {
                 self.dir.remove(&file)?;

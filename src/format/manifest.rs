@@ -41,6 +41,9 @@ pub struct Manifest {
     pub first_segment: Lsn,
     /// Every LSN up to this one was durable when the manifest was written.
     pub durable_lsn: Lsn,
+    /// The archive has the log from where it was begun up to here, or had it when something went that it holds: from
+    /// then on the past is there and nowhere else. Zero: nothing has gone.
+    pub archived: Lsn,
     /// The checkpoints, oldest first.
     pub checkpoints: Vec<Checkpoint>,
     /// The options that stay with the store.
@@ -158,6 +161,9 @@ impl Manifest {
             },
             &mut bytes,
         );
+        if self.archived > Lsn::ZERO {
+            codec::append(self.archived.get(), &mut bytes);
+        }
         let body = &bytes[MANIFEST_HEADER_BYTES..];
         let body_len = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let body_crc = crc32fast::hash(body);
@@ -187,7 +193,10 @@ impl Manifest {
         if !fits || crc32fast::hash(body) != get_u32(header, 16) {
             return Err(flaw);
         }
-        let body: Body = codec::decode_metadata(body).ok_or(flaw)?;
+        let (body, archived) = match codec::decode_metadata(body) {
+            Some(body) => (body, 0),
+            None => codec::decode_metadata::<(Body, u64)>(body).filter(|(_, lsn)| *lsn > 0).ok_or(flaw)?,
+        };
         // Nobody has written less; and what follows from these numbers is computed without a further check.
         let sensible = body.segment_bytes >= MIN_SEGMENT_BYTES
             && body.first_segment > 0
@@ -208,6 +217,7 @@ impl Manifest {
             generation: body.generation,
             first_segment: Lsn::new(body.first_segment),
             durable_lsn: Lsn::new(body.durable_lsn),
+            archived: Lsn::new(archived),
             checkpoints: body.checkpoints,
             options: PersistedOptions {
                 segment_bytes: body.segment_bytes,
@@ -234,6 +244,7 @@ mod tests {
             generation: 3,
             first_segment: Lsn::new(1),
             durable_lsn: Lsn::new(300),
+            archived: Lsn::new(100),
             checkpoints: vec![Checkpoint { lsn: 200, generation: 2, time_us: 5, parts: vec![part] }],
             options: PersistedOptions {
                 segment_bytes: 64 << 20,
@@ -259,6 +270,9 @@ mod tests {
             assert!(Manifest::decode(&bytes[..len]).is_err(), "cut at {len}");
         }
         assert!(Manifest::decode(&[bytes, vec![0]].concat()).is_err());
+        let without = Manifest { archived: Lsn::ZERO, ..manifest() };
+        assert_eq!(Manifest::decode(&without.encode()), Ok(without.clone()));
+        assert_eq!(without.encode().len() + 1, manifest().encode().len(), "it is not there then");
     }
 
     #[test]

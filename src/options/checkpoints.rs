@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Options;
 use crate::error::{Error, Result};
 use crate::format::Retention;
-use crate::format::manifest::PersistedOptions;
+use crate::format::manifest::{Manifest, PersistedOptions};
+use crate::lsn::Lsn;
 use crate::storage::ArchiveTarget;
 
 /// A checkpoint is taken in the background after so many bytes of log unless chosen otherwise: 64 MiB.
@@ -87,6 +88,16 @@ impl Options {
     pub fn archive_target(mut self, target: Option<Arc<dyn ArchiveTarget>>) -> Options {
         self.checkpoints.archive_target = target;
         self
+    }
+
+    /// Whether an archive of this opening is another than the store had, so that it begins where the log does now; or
+    /// none any more.
+    pub(crate) fn begins_another_archive(&self, known: &Manifest) -> bool {
+        let chosen = &self.checkpoints;
+        let given_up = chosen.archive == Some(None) && chosen.archive_target.is_none();
+        let moved =
+            self.persisted(&known.options).is_ok_and(|wanted| wanted.archive != known.options.archive);
+        known.archived > Lsn::ZERO && (given_up || moved)
     }
 
     /// The options that stay with the store: what is set here, and for the rest what the store has.

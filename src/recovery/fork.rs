@@ -99,6 +99,7 @@ fn write(out: &Dir, forking: Forking<'_>) -> Result<Copied> {
         generation,
         first_segment: lsn.next(),
         durable_lsn: lsn,
+        archived: Lsn::ZERO,
         checkpoints: vec![taken],
         options,
     };

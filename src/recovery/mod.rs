@@ -313,6 +313,7 @@ fn create(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Reco
         generation: 1,
         first_segment: Lsn::new(1),
         durable_lsn: Lsn::ZERO,
+        archived: Lsn::ZERO,
         checkpoints: Vec::new(),
         options: persisted,
     };
@@ -341,8 +342,12 @@ fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Rec
     let wal = Wal::go_on(opening, wal_options(options, &wanted), lock, pieces)?;
     let log = wal.report().clone();
     remove_left_behind(dir, &recovered.manifest)?;
-    if wanted != recovered.manifest.options {
+    let other_archive = options.begins_another_archive(&recovered.manifest);
+    if other_archive || wanted != recovered.manifest.options {
         let manifest = &mut recovered.manifest;
+        if other_archive {
+            manifest.archived = Lsn::ZERO;
+        }
         manifest.options = wanted;
         manifest.generation += 1;
         manifest.durable_lsn = log.last_lsn;

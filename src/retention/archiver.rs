@@ -18,8 +18,6 @@ use crate::wal::{SegmentSummary, Wal};
 #[derive(Debug)]
 pub(crate) struct Archiver {
     target: Arc<dyn ArchiveTarget>,
-    /// What the archive holds; asked for once.
-    names: Option<Vec<String>>,
     /// All segments up to this LSN are there, as this process has seen for itself.
     archived: Lsn,
     /// The generations of the checkpoints that are there, seen likewise.
@@ -39,7 +37,7 @@ pub(crate) struct Archiving<'a> {
 
 impl Archiver {
     pub(crate) fn new(target: Arc<dyn ArchiveTarget>) -> Archiver {
-        Archiver { target, names: None, archived: Lsn::ZERO, checkpoints: Vec::new() }
+        Archiver { target, archived: Lsn::ZERO, checkpoints: Vec::new() }
     }
 
     /// All segments up to this LSN are in the archive.
@@ -59,14 +57,9 @@ impl Archiver {
     pub(crate) fn run(&mut self, mut archiving: Archiving<'_>) -> Result<Vec<FileReason>> {
         let Archiving { dir, manifest, .. } = archiving;
         archiving.pace.expect(self.bytes_of(&archiving));
-        let mut names = match self.names.take() {
-            Some(names) => names,
-            None => self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source))?,
-        };
+        let claimed = self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source));
         let mut copied = Vec::new();
-        let result = self.copy(&archiving, &mut names, &mut copied);
-        // After a failure nobody knows what is there: it is looked at anew.
-        self.names = result.is_ok().then_some(names);
+        let result = claimed.and_then(|mut names| self.copy(&archiving, &mut names, &mut copied));
         match result {
             // In the middle of a file, it comes as an error of the archive.
             Err(_) if archiving.pace.is_cancelled() => Err(Error::Closed),
@@ -84,9 +77,13 @@ impl Archiver {
     }
 
     /// Makes sure that the archive is this store's own: in one of several stores, segments of one could be taken for
-    /// those of another. Returns what it holds.
+    /// those of another. And that it is the one that the past has gone to: in place of a disk that is not mounted there is
+    /// often an empty directory, and a second archive begun there would be a hole in the first. Returns what it holds.
+    ///
+    /// Looked at each time, because a disk may go at any time.
     fn claim(&self, manifest: &Manifest) -> io::Result<Vec<String>> {
-        if self.target.list()?.iter().any(|name| name == names::MANIFEST) {
+        let names = self.target.list()?;
+        if names.iter().any(|name| name == names::MANIFEST) {
             let reason = "a store is there; an archive needs a directory of its own";
             return Err(io::Error::other(reason));
         }
@@ -102,6 +99,12 @@ impl Archiver {
                 format!("the archive belongs to store {found}, and this is {owner}; choose another one");
             Err(io::Error::other(reason))
         };
+        let begun = manifest.archived.max(self.archived);
+        if begun > Lsn::ZERO {
+            check_that_it_is_there(&names, begun)?;
+            is_ours(self.target.open(names::ARCHIVE_OWNER)?)?;
+            return Ok(names);
+        }
         match self.target.store(names::ARCHIVE_OWNER, &mut owner.as_bytes(), &is_ours) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 is_ours(self.target.open(names::ARCHIVE_OWNER)?)?;
@@ -151,5 +154,46 @@ impl Archiver {
             }
         }
         Ok(())
+    }
+}
+
+/// That an archive which has the log up to an LSN is the one with these names.
+fn check_that_it_is_there(names: &[String], begun: Lsn) -> io::Result<()> {
+    let lasts = names.iter().filter_map(|name| names::parse_archived(name)).map(|(_, last)| last);
+    let reach = lasts.max().unwrap_or(Lsn::ZERO);
+    let what = match names.iter().any(|name| name == names::ARCHIVE_OWNER) {
+        false => "is gone, or not mounted".to_owned(),
+        true if reach < begun => format!("ends at LSN {reach}"),
+        true => return Ok(()),
+    };
+    let reason = format!(
+        "the archive {what}, although it had the log up to LSN {begun}; nothing goes until it is back, or another one is chosen, which begins anew"
+    );
+    Err(io::Error::new(io::ErrorKind::NotFound, reason))
+}
+
+/// Stands for the archive that a program has handed in, where none is: see [`Options::archive_target`].
+///
+/// [`Options::archive_target`]: crate::Options::archive_target
+#[derive(Debug)]
+pub(crate) struct Absent;
+
+impl ArchiveTarget for Absent {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let reason = "a program has handed an archive in, and this opening has none; open the store with it, or give it up with `Options::archive(None)`";
+        Err(io::Error::new(io::ErrorKind::NotFound, reason))
+    }
+
+    fn store(
+        &self,
+        _: &str,
+        _: &mut dyn io::Read,
+        _: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.list().map(drop)
+    }
+
+    fn open(&self, _: &str) -> io::Result<Arc<dyn File>> {
+        Err(io::ErrorKind::NotFound.into())
     }
 }

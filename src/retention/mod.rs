@@ -18,6 +18,6 @@
 mod archiver;
 mod plan;
 
-pub(crate) use self::archiver::{Archiver, Archiving};
+pub(crate) use self::archiver::{Absent, Archiver, Archiving};
 pub(crate) use self::plan::{Facts, Plan};
 pub use self::plan::{FileReason, PruneReport};

@@ -176,6 +176,7 @@ mod tests {
             generation: 1,
             first_segment: Lsn::new(1),
             durable_lsn: Lsn::ZERO,
+            archived: Lsn::ZERO,
             checkpoints: checkpoints.iter().map(checkpoint).collect(),
             options,
         };

@@ -92,6 +92,12 @@ impl DirArchive {
         self.storage.sync_dir(parent)
     }
 
+    /// Says where it happened: who archives knows the store only.
+    fn at_place<T>(&self, name: &str, result: io::Result<T>) -> io::Result<T> {
+        let place = self.path.join(name);
+        result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         match self.storage.list(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -128,10 +134,25 @@ impl DirArchive {
 
 impl ArchiveTarget for DirArchive {
     fn list(&self) -> io::Result<Vec<String>> {
-        self.names()
+        self.at_place("", self.names())
     }
 
     fn store(
+        &self,
+        name: &str,
+        content: &mut dyn Read,
+        check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.at_place(name, self.store_new(name, content, check))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.at_place(name, self.storage.open(&self.path.join(name), Access::Read))
+    }
+}
+
+impl DirArchive {
+    fn store_new(
         &self,
         name: &str,
         content: &mut dyn Read,
@@ -158,10 +179,6 @@ impl ArchiveTarget for DirArchive {
             let _ = self.storage.remove(&path);
         }
         synced
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        self.storage.open(&self.path.join(name), Access::Read)
     }
 }
 

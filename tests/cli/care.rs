@@ -212,6 +212,26 @@ fn a_checkpoint_lets_the_log_go_and_prune_says_why_the_rest_stays() {
 }
 
 #[test]
+fn an_archive_that_is_gone_is_warned_of() {
+    // Shows that a command which took a checkpoint says that nothing goes, and where the archive should be.
+    let place = Place::new();
+    place.ok(&["create", "demo", "--segment-bytes", "8192", "--archive", "mnt/archive"]);
+    let fill = || {
+        let put =
+            |number: usize| place.ok(&["put", "demo", &format!("key{number}"), &"v".repeat(3000)]).text();
+        (0..6).for_each(|number| drop(put(number)));
+        place.ok(&["checkpoint", "demo"])
+    };
+    assert_eq!(fill().err, "");
+    fs::rename(place.path("mnt"), place.path("away")).unwrap();
+    let warned = fill().err;
+    assert!(warned.contains("nothing goes while it cannot be archived"), "{warned}");
+    assert!(warned.contains("gone, or not mounted"), "{warned}");
+    fs::rename(place.path("away"), place.path("mnt")).unwrap();
+    assert_eq!(fill().err, "");
+}
+
+#[test]
 fn back_to_any_lsn_from_the_store_or_from_its_archive() {
     let place = Place::new();
     place.ok(&["create", "demo", "--segment-bytes", "8192", "--archive", "archive"]);

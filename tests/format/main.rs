@@ -188,6 +188,7 @@ fn the_manifest_is_as_the_page_says() {
         generation: 7,
         first_segment: Lsn::new(251),
         durable_lsn: Lsn::new(u64::MAX),
+        archived: Lsn::new(250),
         checkpoints: vec![Checkpoint { lsn: 251, generation: 6, time_us: 9, parts: vec![part] }],
         options: PersistedOptions {
             segment_bytes: 64 << 20,
@@ -215,6 +216,7 @@ fn the_manifest_is_as_the_page_says() {
             "keep_checkpoints" => varint(2),
             "retention" => [&varint(12)[..], b"any(count:8)"].concat(),
             "archive" => vec![0],
+            "archived" => varint(manifest.archived.get()),
             other => panic!("{other}"),
         });
     }

@@ -121,6 +121,9 @@ fn read_manifest(body: &[u8]) -> PageManifest {
     if is_some(rest) {
         take_bytes(rest);
     }
+    if !rest.is_empty() {
+        assert!(take_varint(rest) > 0, "archived is left out where it is 0");
+    }
     assert!(rest.is_empty());
     PageManifest { store_id: body[..16].to_vec(), first_segment, durable_lsn, checkpoints }
 }

@@ -82,11 +82,23 @@ impl Listener for Replaying {
     }
 }
 
-/// Syncs and marks the log as closed.
-pub fn close(db: Db) -> Result<(), Failure> {
+/// Syncs and marks the log as closed. Says what went wrong beside what was asked for.
+pub fn close(db: Db, globals: &Globals) -> Result<(), Failure> {
     let closed = db.close();
+    say_failures(&db, globals);
     leave(db);
     Ok(closed?)
+}
+
+/// Says why files stay that should have gone: nothing is lost by that, but the directory grows.
+pub fn say_failures(db: &Db, globals: &Globals) {
+    let stats = db.stats();
+    if let Some(failure) = stats.checkpoint_failure {
+        globals.say(format_args!("no checkpoint could be taken, or nothing removed: {failure}"));
+    }
+    if let Some(failure) = stats.archive_failure {
+        globals.say(format_args!("nothing goes while it cannot be archived: {failure}"));
+    }
 }
 
 /// Leaves the memory to the end of the process: giving back a large map, one allocation after the other, takes seconds.

@@ -12,7 +12,7 @@ use crate::store;
 pub fn run_checkpoint(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
     let db = store::open_existing(&args.dir, &app.globals)?;
     let outcome = checkpoint(&db, &mut app.out)?;
-    store::close(db)?;
+    store::close(db, &app.globals)?;
     Ok(outcome)
 }
 
@@ -26,7 +26,7 @@ pub fn checkpoint(db: &Db, out: &mut Output) -> Result<Outcome, Failure> {
 pub fn run_prune(args: &Prune, app: &mut App) -> Result<Outcome, Failure> {
     let db = store::open_existing(&args.dir, &app.globals)?;
     let outcome = prune(&db, args.dry_run, &mut app.out)?;
-    store::close(db)?;
+    store::close(db, &app.globals)?;
     Ok(outcome)
 }
 

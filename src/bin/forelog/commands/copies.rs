@@ -12,7 +12,7 @@ use crate::store;
 pub fn run_backup(args: &Backup, app: &mut App) -> Result<Outcome, Failure> {
     let db = store::open_existing(&args.dir, &app.globals)?;
     let copied = db.backup(&args.out)?;
-    store::close(db)?;
+    store::close(db, &app.globals)?;
     answer(&copied, &mut app.out)
 }
 

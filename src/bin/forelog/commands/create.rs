@@ -33,7 +33,7 @@ pub fn run(args: &Create, app: &mut App) -> Result<Outcome, Failure> {
     }
     let db = store::open_with(&args.dir, options, &app.globals)?;
     let created = db.created();
-    store::close(db)?;
+    store::close(db, &app.globals)?;
     if created { Ok(Outcome::Done) } else { Err(there_is_one(args)) }
 }
 

@@ -22,7 +22,7 @@ pub fn run_put(args: &Put, app: &mut App) -> Result<Outcome, Failure> {
     let db = store::open_to_write(&args.dir, &app.globals)?;
     let space = store::keyspace_to_write(&db, args.keyspace.name())?;
     let outcome = put(&space, &key, &value, &mut app.out)?;
-    store::close(db)?;
+    store::close(db, &app.globals)?;
     Ok(outcome)
 }
 
@@ -40,7 +40,7 @@ pub fn run_del(args: &Key, app: &mut App) -> Result<Outcome, Failure> {
     let db = store::open_to_write(&args.dir, &app.globals)?;
     let space = store::keyspace_to_read(&db, args.keyspace.name())?;
     let outcome = del(&space, &key, &mut app.out)?;
-    store::close(db)?;
+    store::close(db, &app.globals)?;
     Ok(outcome)
 }
 

@@ -59,7 +59,7 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
     let (records, done) = (import.records, import.done);
     drop(import);
     // Also after a failure: what was written is kept, and the log's end is marked.
-    let closed = store::close(db);
+    let closed = store::close(db, &app.globals);
     if matches!(ended, Err(Failure::Interrupted)) {
         app.globals.say(format_args!("interrupted after {done} lines; --skip {done} goes on from there"));
     }

@@ -76,7 +76,7 @@ pub fn with_session(
     let ended = run(&mut session);
     let finished = session.finish();
     drop(session);
-    let closed = store::close(db);
+    let closed = store::close(db, &app.globals);
     ended?;
     finished?;
     closed?;

@@ -95,7 +95,9 @@ pub fn sync(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
 }
 
 pub fn checkpoint(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    checkpoint_command::checkpoint(&session.db, &mut session.app.out)
+    let outcome = checkpoint_command::checkpoint(&session.db, &mut session.app.out)?;
+    store::say_failures(&session.db, &session.app.globals);
+    Ok(outcome)
 }
 
 pub fn info(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
