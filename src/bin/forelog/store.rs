@@ -19,6 +19,7 @@ pub fn options(globals: &Globals) -> Options {
 pub fn open_to_read(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
     let options = Options::new().create(CreateMode::Never).read_only(true);
     let db = Replaying::watch(globals, |watch| options.listener(watch).open(dir))?;
+    say_passed_over(db.recovery_report(), globals);
     say_report(db.recovery_report(), globals);
     Ok(db)
 }
@@ -50,11 +51,15 @@ fn opened(dir: &Path, db: Db, globals: &Globals) -> Db {
             torn.file, torn.offset, torn.lsn
         ));
     }
+    say_passed_over(report, globals);
+    say_report(report, globals);
+    db
+}
+
+fn say_passed_over(report: &RecoveryReport, globals: &Globals) {
     for damaged in &report.damaged_checkpoints {
         globals.say(format_args!("a damaged checkpoint was passed over: {}", damaged.error));
     }
-    say_report(report, globals);
-    db
 }
 
 /// Shows how far the log is replayed, segment by segment, if that takes long.

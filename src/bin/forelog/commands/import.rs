@@ -48,6 +48,7 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
             input.bytes,
             app.globals.quiet || args.progress != args::Progress::Auto,
         ),
+        in_bytes: input.bytes.is_some(),
         records: 0,
         done: args.skip,
     };
@@ -154,6 +155,8 @@ struct Importing {
     acknowledge: bool,
     durability: Durability,
     bar: Progress,
+    /// The bar counts bytes of a known whole, and records where it is not known.
+    in_bytes: bool,
     records: u64,
     /// Lines done, counted from the start of the input.
     done: u64,
@@ -175,9 +178,10 @@ impl Importing {
                 }
                 say(format_args!("{{\"acknowledged\":{}}}", lines.last));
             }
-            self.records += lines.entries.len() as u64;
+            let records = lines.entries.len() as u64;
+            self.records += records;
             self.done = lines.last;
-            self.bar.add(lines.bytes);
+            self.bar.add(if self.in_bytes { lines.bytes } else { records });
         }
     }
 }
