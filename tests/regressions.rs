@@ -386,3 +386,17 @@ fn a_handle_of_another_store_names_no_keyspace_of_this_one() {
     other.write(by_number).unwrap();
     assert_eq!(emails.get("alice").unwrap().as_deref(), Some(&b"2"[..]));
 }
+
+/// Of a segment that was cut short, `verify` said so, and also that it was missing.
+#[test]
+fn a_segment_that_is_there_is_not_missing() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=6, 3000);
+    wal.close().unwrap();
+    let cut = segment(3);
+    disk.write_file(&cut, &disk.read_file(&cut).unwrap()[..5000]);
+    let found = care::verify_on(Arc::new(disk), DIR).unwrap();
+    let kinds: Vec<&str> = found.problems.iter().map(|problem| &*problem.kind).collect();
+    assert_eq!(kinds, ["short_file"]);
+}

@@ -133,7 +133,7 @@ fn look(
         found.note(&Error::MissingSegment { dir: dir.path().to_path_buf(), lsn: first, evidence }, "")?;
     }
 
-    let mut opened = Vec::new();
+    let (mut opened, mut unreadable) = (Vec::new(), Vec::new());
     let mut store_id = given.store_id;
     for base in &bases {
         let checked = Segment::open(dir, *base, Access::Read).and_then(|segment| {
@@ -144,7 +144,10 @@ fn look(
         });
         match checked {
             Ok(segment) => opened.push(segment),
-            Err(error) => found.note(&error, &names::segment(*base))?,
+            Err(error) => {
+                found.note(&error, &names::segment(*base))?;
+                unreadable.push(*base);
+            }
         }
     }
     let plan = Plan::link(opened);
@@ -180,6 +183,8 @@ fn look(
         found.records += records;
         match result {
             Ok(summary) => found.segments.push(summary),
+            // Of that one it was told above what is wrong.
+            Err(Error::MissingSegment { lsn, .. }) if unreadable.contains(&lsn) => {}
             Err(error) => found.note(&error, &name)?,
         }
     }
