@@ -207,3 +207,41 @@ fn what_is_refused() {
     }
     assert!(store_on(&torn).recovery_threads(4).open(DIR).unwrap().visible_lsn() >= Lsn::new(50));
 }
+
+/// Shows that opening finds the first record that nothing proves wherever it stands in a long segment, and that from
+/// there on everything is durable once it is open; with a torn end too, where it moves to a successor.
+#[test]
+fn what_is_not_proven_is_found_in_a_long_segment() {
+    const RECORDS: u64 = 3500;
+    let open = |disk: &SimDisk| {
+        log_on(disk).segment_bytes(8 << 20).durability(Durability::Buffered).open(DIR).unwrap()
+    };
+    for (proven, torn) in [0, 1, 1010, 2500, 3499].into_iter().flat_map(|lsn| [(lsn, false), (lsn, true)]) {
+        let disk = SimDisk::new(1);
+        let wal = open(&disk);
+        for number in 1..=RECORDS {
+            wal.append(&payload(number, 1000)).unwrap();
+            if number == proven {
+                wal.sync().unwrap();
+            }
+        }
+        let disk = disk.kill();
+        drop(wal);
+        let mut last = RECORDS;
+        if torn {
+            let path = support::segment(1);
+            let mut bytes = disk.read_file(&path).unwrap();
+            let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            bytes[end] ^= 1;
+            disk.write_file(&path, &bytes);
+            last -= 1;
+        }
+        let wal = open(&disk);
+        assert_eq!(wal.report().rewritten, last - proven.min(last), "{proven} {torn}");
+        let after = open(&disk.power_cut(&Outcome::None));
+        let expected: Vec<_> = (1..=last).map(|number| (number, payload(number, 1000))).collect();
+        assert_eq!(data(&records_of(&after)), expected, "{proven} {torn}");
+        let successor = torn && proven > 0;
+        assert_eq!(after.segments().len(), 1 + usize::from(successor), "{proven} {torn}");
+    }
+}

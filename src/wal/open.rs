@@ -20,7 +20,7 @@ use super::build::{Builder, keep_in_lost, write_seal};
 use super::opening::{Opening, Piece};
 use super::plan::{Given, Plan, segment_bases};
 use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit};
-use super::segment_reader::{Found, Position, Segment, SegmentReader, WINDOW_BYTES};
+use super::segment_reader::{Found, Position, Segment, WINDOW_BYTES};
 use crate::error::{CorruptionKind, Error, Evidence, Result};
 use crate::format::StoreId;
 use crate::format::checksum::Digest;
@@ -194,7 +194,7 @@ fn seal_if_unsealed(dir: &Dir, before: &SegmentSummary, successor: &SegmentHeade
 
 /// Writes the unproven records once more where they stand, the same bytes, and syncs them.
 fn rewrite_in_place(end: &LogEnd) -> Result<()> {
-    let from = position_of(&end.segment, end.first_unproven())?.offset;
+    let from = end.reader_of_unproven()?.position().offset;
     if from == end.position.offset {
         return Ok(());
     }
@@ -221,7 +221,8 @@ fn build_successor(
     end: &LogEnd,
 ) -> Result<(Segment, Position, Position, Option<String>)> {
     let old = end.segment.header;
-    let from = position_of(&end.segment, end.first_unproven())?;
+    let mut reader = end.reader_of_unproven()?;
+    let from = reader.position();
     let fresh = new_header(dir, options, old.store_id);
     let same_name = from.lsn == old.base;
     let (previous_last, previous_digest) =
@@ -239,30 +240,17 @@ fn build_successor(
         ..fresh
     };
     let mut builder = Builder::new(dir, header)?;
-    let mut reader = SegmentReader::new(end.segment.clone());
-    reader.skip_to(from.lsn)?;
     while reader.position().lsn < end.position.lsn {
         match reader.read()? {
             Found::Record { header, payload, .. } => builder.append(&header, payload)?,
             Found::Seal | Found::Nothing(_) => {
-                return Err(changed_meanwhile(&end.segment, reader.position()));
+                return Err(end.changed_meanwhile(reader.position()));
             }
         }
     }
     let kept_in = if same_name { Some(keep_in_lost(dir, old.base)?) } else { None };
     let (segment, position) = builder.name()?;
     Ok((segment, from, position, kept_in))
-}
-
-fn position_of(segment: &Segment, lsn: Lsn) -> Result<Position> {
-    let mut reader = SegmentReader::new(segment.clone());
-    let position = reader.skip_to(lsn)?;
-    if position.lsn == lsn { Ok(position) } else { Err(changed_meanwhile(segment, position)) }
-}
-
-/// A record that was whole a moment ago is not any more: the medium is failing under our hands.
-fn changed_meanwhile(segment: &Segment, at: Position) -> Error {
-    Error::corruption(segment.file.path(), at.offset, Some(at.lsn), CorruptionKind::Payload, None)
 }
 
 pub(super) fn remove_unfinished(dir: &Dir, names: &[String]) -> Result<()> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::evidence::{Rest, TailFacts, Verdict, judge, scan_rest, stronger};
 use super::plan::Link;
-use super::segment_reader::{Found, Position, Segment, SegmentReader};
+use super::segment_reader::{Found, Position, Segment, SegmentReader, WINDOW_BYTES};
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
 use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
@@ -101,6 +101,8 @@ pub(super) struct LogEnd {
     pub(super) time_us: u64,
     /// What the last record of the segment is.
     pub(super) last_kind: Option<RecordKind>,
+    /// Places on the way, ascending: so that one near the end is found again without reading everything before it.
+    landmarks: Vec<Position>,
 }
 
 impl LogEnd {
@@ -111,6 +113,26 @@ impl LogEnd {
     /// The first LSN that nothing proves to be durable.
     pub(super) fn first_unproven(&self) -> Lsn {
         self.proven_lsn().next().clamp(self.segment.base(), self.position.lsn)
+    }
+
+    /// A reader at the first record that nothing proves to be durable.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`]: a record that was whole a moment ago is not any more.
+    pub(super) fn reader_of_unproven(&self) -> Result<SegmentReader> {
+        let from = self.first_unproven();
+        let before = self.landmarks.iter().rfind(|landmark| landmark.lsn <= from);
+        let mut reader = SegmentReader::new(self.segment.clone());
+        if let Some(landmark) = before {
+            reader.go_to(*landmark);
+        }
+        let at = reader.skip_to(from)?;
+        if at.lsn == from { Ok(reader) } else { Err(self.changed_meanwhile(at)) }
+    }
+
+    /// The medium is failing under our hands.
+    pub(super) fn changed_meanwhile(&self, at: Position) -> Error {
+        Error::corruption(self.segment.file.path(), at.offset, Some(at.lsn), CorruptionKind::Payload, None)
     }
 }
 
@@ -157,8 +179,12 @@ pub(super) fn read_last(
     let mut reader = SegmentReader::new(segment.clone());
     let (mut time_us, mut last_kind) = (header.created_us, None);
     let mut judged_at = None;
+    let mut landmarks = vec![reader.position()];
     loop {
         let at = reader.position();
+        if landmarks.last().is_some_and(|last| at.offset - last.offset >= WINDOW_BYTES as u64) {
+            landmarks.push(at);
+        }
         let flaw = match reader.read()? {
             Found::Record { header, offset, payload } => {
                 let source = EvidenceSource::Record { lsn: header.lsn, offset };
@@ -193,7 +219,8 @@ pub(super) fn read_last(
             Verdict::Torn => true,
         };
         let segment = segment.clone();
-        return Ok(LogEnd { segment, position: at, proven: strongest, torn, flaw, time_us, last_kind });
+        let proven = strongest;
+        return Ok(LogEnd { segment, position: at, proven, torn, flaw, time_us, last_kind, landmarks });
     }
 }
 

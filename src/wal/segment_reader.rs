@@ -107,6 +107,11 @@ impl SegmentReader {
         self.at
     }
 
+    /// Goes on from a place where a reader of this segment has been.
+    pub(super) fn go_to(&mut self, place: Position) {
+        self.at = place;
+    }
+
     /// Forgets what was read ahead: beside a live writer it may have changed.
     pub(super) fn forget_window(&mut self) {
         self.window = Window::default();
