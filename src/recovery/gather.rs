@@ -14,7 +14,7 @@ use crate::error::{CorruptionKind, Error, Result};
 use crate::format::{KeyspaceId, Op, batch_body};
 use crate::lsn::Lsn;
 use crate::memtable::{Memtable, Run};
-use crate::wal::RecordRef;
+use crate::wal::{Failure, Opening, Piece, RecordRef};
 
 /// Versions of some stretches of the log, by keyspace.
 #[derive(Debug)]
@@ -171,6 +171,28 @@ impl Ledger {
             }
         }
         wrong.map_or(Ok(()), Err)
+    }
+}
+
+/// What a reader from the beginning to the end of the log would have met first.
+///
+/// What is wrong with a keyspace counts only up to the segment that failed: those above may not have been read, and the
+/// creation that is missed may be in the rest of it.
+pub(super) fn first_error(
+    opening: &Opening,
+    pieces: std::result::Result<Vec<Piece>, Failure>,
+    wrong: Option<Place>,
+) -> Result<Vec<Piece>> {
+    let error_of = |place: Place| Err(place.error(opening.path()));
+    match (pieces, wrong) {
+        (Ok(pieces), None) => Ok(pieces),
+        (Ok(_), Some(place)) => error_of(place),
+        (Err(failure), Some(place))
+            if failure.index + 1 >= opening.segments() || place.lsn < opening.base(failure.index + 1) =>
+        {
+            error_of(place)
+        }
+        (Err(failure), _) => Err(failure.error),
     }
 }
 

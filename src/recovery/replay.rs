@@ -18,7 +18,9 @@
 //!
 //! Memory is bounded: what was read and is not merged takes no more than [`IN_FLIGHT_BYTES`] and a fifth of what has
 //! been merged so far. The fraction is what makes merging cheap: the larger a run, the more of its keys fall into one
-//! block.
+//! block. Two threads that shared one fifth would meet each block twice as often as one thread does, so there is a
+//! second fifth for several, if what was merged has stayed: then what is read will stay too, and takes little more
+//! memory unmerged than merged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use super::gather::{Gathered, Ledger, Place};
+use super::gather::{Gathered, Ledger, first_error};
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::event::{Event, Events};
@@ -35,13 +37,13 @@ use crate::format::KeyspaceId;
 use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
 use crate::memtable::{Memtable, Tracker};
-use crate::wal::{Claims, Failure, Opening, Piece, RecordRef, in_threads};
+use crate::wal::{Claims, Opening, Piece, RecordRef, in_threads};
 
 /// How much all threads together may hold unmerged while the tables are small.
 const IN_FLIGHT_BYTES: usize = 16 << 20;
 
 /// And while they are large: this part of them.
-const IN_FLIGHT_PART: usize = 5;
+const IN_FLIGHT_PART: u128 = 5;
 
 /// Tombstones above the floor may take this part of that.
 const TOMBSTONE_PART: usize = 4;
@@ -88,6 +90,7 @@ pub(super) fn replay_within(
 ) -> Result<(Vec<Piece>, Totals)> {
     let worth = usize::try_from(opening.bytes() / BYTES_PER_THREAD).unwrap_or(usize::MAX);
     let threads = threads.min(segments.max(worth)).max(1);
+    let held = catalog.all().iter().map(|space| space.table.stats().bytes).sum();
     let replay = Replay {
         opening,
         events,
@@ -96,7 +99,8 @@ pub(super) fn replay_within(
         tables: RwLock::new(catalog.all().iter().map(|space| (space.id, space.table.clone())).collect()),
         threads,
         in_flight_bytes,
-        held: AtomicI64::new(signed(catalog.all().iter().map(|space| space.table.stats().bytes).sum())),
+        held: AtomicI64::new(signed(held)),
+        gained: AtomicU64::new(held as u64),
         tombstones: AtomicUsize::new(0),
         idle: AtomicUsize::new(0),
         merging: AtomicU64::new(0),
@@ -118,28 +122,6 @@ pub(super) fn replay_within(
     Ok((pieces, Totals { merging, ..totals }))
 }
 
-/// What a reader from the beginning to the end of the log would have met first.
-///
-/// What is wrong with a keyspace counts only up to the segment that failed: those above may not have been read, and the
-/// creation that is missed may be in the rest of it.
-fn first_error(
-    opening: &Opening,
-    pieces: std::result::Result<Vec<Piece>, Failure>,
-    wrong: Option<Place>,
-) -> Result<Vec<Piece>> {
-    let error_of = |place: Place| Err(place.error(opening.path()));
-    match (pieces, wrong) {
-        (Ok(pieces), None) => Ok(pieces),
-        (Ok(_), Some(place)) => error_of(place),
-        (Err(failure), Some(place))
-            if failure.index + 1 >= opening.segments() || place.lsn < opening.base(failure.index + 1) =>
-        {
-            error_of(place)
-        }
-        (Err(failure), _) => Err(failure.error),
-    }
-}
-
 struct Replay<'a> {
     opening: &'a Opening,
     events: &'a Events,
@@ -153,6 +135,8 @@ struct Replay<'a> {
     /// About how many bytes of values the tables hold. A hint for the length of runs, hence `Relaxed`; signed, because a
     /// thread may lose what another has not counted yet.
     held: AtomicI64,
+    /// How many bytes of values the tables held or were given. A hint, too.
+    gained: AtomicU64,
     /// How many bytes of tombstones the tables hold, and the runs that are being merged. A hint too.
     tombstones: AtomicUsize,
     /// How many threads wait for runs. A hint, hence `Relaxed`; what it leads to is decided under `state`.
@@ -257,8 +241,11 @@ impl Replay<'_> {
 
     /// What all threads together may hold unmerged.
     fn allowance(&self) -> usize {
-        self.in_flight_bytes
-            + usize::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0) / IN_FLIGHT_PART
+        let held = u128::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0);
+        let gained = u128::from(self.gained.load(Ordering::Relaxed)).max(held).max(1);
+        let stayed = if self.threads > 1 { held * held / gained } else { 0 };
+        let more = usize::try_from((held + stayed) / IN_FLIGHT_PART).unwrap_or(0);
+        self.in_flight_bytes.saturating_add(more)
     }
 
     /// How much tombstones may take that are above the floor.
@@ -310,6 +297,7 @@ impl Replay<'_> {
         let mut taken_in = 0;
         for (id, run) in gathered.runs() {
             let taken = self.table(id).take_in(run);
+            self.gained.fetch_add(taken.gained as u64, Ordering::Relaxed);
             self.held.fetch_add(signed(taken.gained) - signed(taken.lost), Ordering::Relaxed);
             self.tombstones.fetch_sub(taken.tombstones_lost, Ordering::Relaxed);
             taken_in += taken.tombstones_gained;
