@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
 use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
-use forelog::wal::Wal;
+use forelog::wal::{LogReader, Wal};
 use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, WriteBatch, care};
 
 use support::slow_disk::SlowDisk;
@@ -385,6 +385,19 @@ fn a_handle_of_another_store_names_no_keyspace_of_this_one() {
     by_number.put_in(users.id(), "alice", "2");
     other.write(by_number).unwrap();
     assert_eq!(emails.get("alice").unwrap().as_deref(), Some(&b"2"[..]));
+}
+
+/// A segment that was pruned while somebody read the log from outside was an I/O error.
+#[test]
+fn who_reads_from_outside_hears_that_the_log_was_pruned() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=6, 3000);
+    let mut reader = LogReader::open_on(Arc::new(disk.clone()), DIR).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().lsn, Lsn::new(1));
+    wal.remove_before(Lsn::new(4)).unwrap();
+    let pruned = reader.next().unwrap();
+    assert!(matches!(pruned, Err(Error::Compacted { oldest }) if oldest == Lsn::new(3)), "{pruned:?}");
 }
 
 /// Of a segment that was cut short, `verify` said so, and also that it was missing.

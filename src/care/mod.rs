@@ -135,7 +135,7 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
 ///
 /// # Errors
 /// [`Error::NoStore`] where there is neither a store, nor an archive, nor a log; what is wrong with a header or with the
-/// end of the log; [`Error::Io`].
+/// end of the log; [`Error::Io`]. The reader: [`Error::Compacted`] if a writer prunes what it has not read yet.
 pub fn read_log(path: impl AsRef<Path>) -> Result<LogReader> {
     read_log_on(Arc::new(RealDisk), path)
 }

@@ -174,11 +174,23 @@ impl SegmentRecords {
         error.told_of(|path| Some(path.with_file_name(&**self.shown.as_ref()?)))
     }
 
+    /// A segment that was there a moment ago was removed by a writer: nobody is kept from that by a reader in another
+    /// process.
+    fn gone(&self, error: Error) -> Error {
+        match &error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Error::Compacted { oldest: self.until.next() }
+            }
+            _ => error,
+        }
+    }
+
     fn read_next(&mut self) -> Result<Record> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             None => {
-                let mut segment = Segment::open(&self.dir, self.base, Access::Read)?;
+                let mut segment =
+                    Segment::open(&self.dir, self.base, Access::Read).map_err(|error| self.gone(error))?;
                 if let Some(shown) = &self.shown {
                     segment.name = shown.clone();
                 }
