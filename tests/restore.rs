@@ -275,6 +275,8 @@ fn what_lies_before_a_gap_can_be_restored() {
             matches!(in_the_gap, Error::MissingSegment { lsn, .. } if lsn.get() == first),
             "{in_the_gap}"
         );
+        let beyond = restore(99_999, "beyond").unwrap_err();
+        assert!(matches!(beyond, Error::InvalidOption { .. }), "{beyond}");
     }
     let mut damaged = whole.clone();
     damaged[4096 + 80] ^= 1;

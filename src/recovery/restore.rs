@@ -32,7 +32,8 @@ pub enum Target {
 ///
 /// # Errors
 /// [`Error::NoStore`], [`Error::Exists`]; [`Error::Compacted`] for what is older than anything that is still there,
-/// [`Error::MissingSegment`] where a file is gone in between, [`Error::InvalidOption`] for an LSN that is not there yet; what opening the store would say.
+/// [`Error::MissingSegment`] where a file is gone in between, [`Error::InvalidOption`] for an LSN that is not there yet;
+/// what opening the store would say.
 pub(crate) fn restore(from: &Dir, out: &Dir, target: Target, threads: usize) -> Result<Copied> {
     // Before a long time of reading.
     if !out.list()?.is_empty() {
@@ -145,13 +146,14 @@ impl Reach {
         if let Some(damaged) = &source.damaged {
             return damaged.clone();
         }
-        if let Some(missing) = source.missing_segment() {
-            return missing;
-        }
         let newest = source.checkpoints.last().map_or(Lsn::ZERO, Checkpoint::lsn);
-        if lsn > self.last.max(newest) {
+        let is_in_a_gap = source.missing.is_some_and(|(_, there)| lsn < there);
+        if lsn > self.last.max(newest) && !is_in_a_gap {
             let reason = format!("{lsn} is not there yet; the last one is {}", self.last.max(newest));
             return Error::InvalidOption { option: "to_lsn", reason };
+        }
+        if let Some(missing) = source.missing_segment() {
+            return missing;
         }
         let mut states = source.checkpoints.iter().map(Checkpoint::lsn);
         let oldest = states.find(|state| *state > lsn).or(self.first).unwrap_or(Lsn::ZERO);

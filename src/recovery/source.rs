@@ -173,9 +173,10 @@ impl Found {
         // The stretch between two gaps that is wanted, or else the newest.
         let wanted = |(at, _): &&(usize, Lsn)| until.is_some_and(|until| self.segments[*at].0 > until);
         let behind = gaps.iter().find(wanted).copied();
+        let is_in_it = |(_, lsn): &(usize, Lsn)| until.is_some_and(|until| until >= *lsn);
         let before = gaps.iter().rfind(|gap| behind.is_none_or(|behind| gap.0 < behind.0)).copied();
         // Whoever does not find what is wanted in the stretch has missed it there.
-        let missing = behind.or(before).map(|(at, lsn)| (lsn, self.segments[at].0));
+        let missing = behind.filter(is_in_it).or(before).map(|(at, lsn)| (lsn, self.segments[at].0));
         if let Some((end, _)) = behind {
             self.segments.truncate(end);
             proven = None;
