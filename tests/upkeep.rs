@@ -325,6 +325,93 @@ fn an_archive_that_is_gone_is_not_begun_anew() {
     }
 }
 
+/// What was copied once, and kept by a policy, went while the archive was away: this process had seen it there.
+#[test]
+fn what_was_archived_stays_while_the_archive_is_away() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new("away")).unwrap();
+    disk.set_clock_us(1_000_000);
+    let for_an_hour = by_hand(&disk).retention("any(age:1h)".parse().unwrap());
+    let db = for_an_hour.archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    let segments = db.stats().segments;
+    mount(&disk, ARCHIVE, "away");
+    disk.set_clock_us(8_000_000_000);
+    db.prune(false).unwrap();
+    assert!(segments > 4 && db.stats().archive_failure.is_some());
+    assert_eq!(db.stats().segments, segments);
+    mount(&disk, "away", ARCHIVE);
+    db.prune(false).unwrap();
+    assert_eq!((db.stats().segments, db.stats().archive_failure), (1, None));
+}
+
+/// Where only a checkpoint had gone, and no segment yet, a second archive was begun all the same; nothing led to the LSNs
+/// between its checkpoint and the log that the first one had.
+#[test]
+fn a_checkpoint_that_has_gone_is_missed_too() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new("away")).unwrap();
+    let db = by_hand(&disk).open("old").unwrap();
+    fill(&db, 40);
+    db.backup(DIR).unwrap();
+    let archived = || by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    let db = archived();
+    fill(&db, 3);
+    db.checkpoint().unwrap();
+    drop(db);
+    mount(&disk, ARCHIVE, "away");
+    let db = archived();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    assert!(db.stats().archive_failure.unwrap().contains("gone, or not mounted"));
+    mount(&disk, "away", ARCHIVE);
+    db.prune(false).unwrap();
+    for lsn in [41, 60] {
+        let (disk, target) = (Arc::new(disk.fork()), RestoreTarget::Lsn(Lsn::new(lsn)));
+        Db::restore_on(disk, DIR, "out", target).unwrap();
+    }
+}
+
+/// A slash at the end of the path was another archive, and so the old one was not missed.
+#[test]
+fn a_slash_more_is_no_other_archive() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new("away")).unwrap();
+    let failure = |path: String| {
+        let db = by_hand(&disk).archive(Some(Path::new(&path))).open(DIR).unwrap();
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        db.stats().archive_failure
+    };
+    assert_eq!(failure(ARCHIVE.to_owned()), None);
+    mount(&disk, ARCHIVE, "away");
+    assert!(failure(format!("{ARCHIVE}/")).is_some());
+}
+
+/// A segment that an archive has twice, compressed and plain, was taken for a gap before it.
+#[test]
+#[cfg(feature = "lz4")]
+fn an_archive_may_have_a_segment_twice() {
+    let disk = SimDisk::new(1);
+    let run = |options: Options| {
+        let db = options.open(DIR).unwrap();
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        db.stats().archive_failure
+    };
+    let plain = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let compressed = Arc::new(forelog::storage::Compressed::new(plain));
+    let all = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).retention("all()".parse().unwrap());
+    assert_eq!(run(all.archive_target(Some(compressed))), None);
+    assert_eq!(run(by_hand(&disk)), None);
+    assert_eq!(run(by_hand(&disk).retention("any()".parse().unwrap())), None);
+    let trail = care::read_log_on(Arc::new(disk.clone()), DIR).unwrap();
+    let lsns: Vec<u64> = trail.map(|record| record.unwrap().lsn.get()).collect();
+    assert!(lsns.len() > 180 && lsns.iter().copied().eq(1..=lsns.len() as u64), "{lsns:?}");
+    Db::restore_on(Arc::new(disk), DIR, "out", RestoreTarget::Lsn(Lsn::new(40))).unwrap();
+}
+
 /// An archive that a program hands in is not kept with the store: an opening without it, as by the command line, removed
 /// what should have gone there.
 #[test]
@@ -349,6 +436,8 @@ fn nothing_goes_while_the_programs_archive_is_not_handed_in() {
     assert_eq!(pruned(by_hand(&disk)), (true, None));
     assert_eq!(pruned(by_hand(&disk).archive(Some(Path::new("first")))), (true, None));
     assert_eq!(pruned(by_hand(&disk).archive(Some(Path::new("second")))), (true, None));
+    let third = DirArchive::new(Arc::new(disk.clone()), "third").unwrap();
+    assert_eq!(pruned(by_hand(&disk).archive(None).archive_target(Some(Arc::new(third)))), (true, None));
 }
 
 /// A damaged manifest of one archived checkpoint refused everything, also what had no need of it.

@@ -7,7 +7,7 @@
 use super::upkeep::{Awaited, Upkeep, Work};
 use crate::checkpoint::Breaks;
 use crate::error::{Error, Result};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Checkpoint, Manifest};
 use crate::format::{Limit, Retention};
 use crate::lsn::Lsn;
 use crate::retention::{Archiver, Facts, Plan, PruneReport};
@@ -50,6 +50,9 @@ impl Upkeep {
         if dry_run {
             return Ok(plan.report);
         }
+        // A checkpoint that goes is in the archive, too, and what follows it in the log perhaps not yet.
+        let gone = plan.superseded.last().filter(|_| archiver.is_some()).map_or(Lsn::ZERO, Checkpoint::lsn);
+        let archived = archived.max(gone);
         let mut breaks = Breaks::new(self);
         if plan.first_segment > old.first_segment || !plan.superseded.is_empty() {
             let generation = work.generation();

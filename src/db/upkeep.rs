@@ -104,7 +104,7 @@ impl Upkeep {
     ) -> Arc<Upkeep> {
         let behind = wal.bytes_behind(newest(&manifest).map_or(Lsn::ZERO, Checkpoint::lsn));
         let due_at = due_after(&manifest).map_or(u64::MAX, |bytes| bytes.saturating_sub(behind));
-        let archived = AtomicU64::new(manifest.archived.get());
+        let archived = AtomicU64::new(manifest.archived.min(manifest.first_segment.previous()).get());
         let archiver = archive_of(&dir, &options, &manifest).map(Archiver::new);
         let work = Work { next_generation: manifest.generation + 1, archiver, ended: false };
         Arc::new(Upkeep {

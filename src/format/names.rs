@@ -33,11 +33,13 @@ pub fn segment(base: Lsn) -> String {
 
 /// The base of the segment of this name, or `None` for any other name.
 pub fn parse_segment(name: &str) -> Option<Lsn> {
-    let digits = name.strip_suffix(".wal")?;
-    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok().filter(|number| *number > 0).map(Lsn::new)
+    parse_lsn(name.strip_suffix(".wal")?).filter(|base| *base > Lsn::ZERO)
+}
+
+/// As it stands in names: 20 digits.
+fn parse_lsn(digits: &str) -> Option<Lsn> {
+    let are_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then(|| digits.parse().ok())?.map(Lsn::new)
 }
 
 /// The file of an archive that says whose it is: the store's id in 32 hexadecimal digits.
@@ -51,8 +53,8 @@ pub fn archived(base: Lsn, last: Lsn) -> String {
 /// The first and the last LSN of the archived segment of this name.
 pub fn parse_archived(name: &str) -> Option<(Lsn, Lsn)> {
     let (base, last) = name.strip_suffix(".wal")?.split_once('-')?;
-    let lsn = |digits: &str| parse_segment(&format!("{digits}.wal"));
-    lsn(base).zip(lsn(last)).filter(|(base, last)| base <= last)
+    let lsns = parse_lsn(base).zip(parse_lsn(last));
+    lsns.filter(|(base, last)| *base > Lsn::ZERO && base <= last)
 }
 
 /// The name under which the manifest of an archived checkpoint stands: a manifest that names this one alone.
@@ -60,11 +62,11 @@ pub fn archived_checkpoint(lsn: Lsn, generation: u64) -> String {
     format!("{:020}-{generation}.manifest", lsn.get())
 }
 
-/// True for the name of an archived checkpoint's manifest.
-pub fn is_archived_checkpoint(name: &str) -> bool {
-    name.strip_suffix(".manifest").and_then(|name| name.split_once('-')).is_some_and(|(lsn, generation)| {
-        lsn.len() == 20 && [lsn, generation].iter().all(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
-    })
+/// The LSN of the checkpoint of which this is the archived manifest's name.
+pub fn parse_archived_checkpoint(name: &str) -> Option<Lsn> {
+    let (lsn, generation) = name.strip_suffix(".manifest")?.split_once('-')?;
+    let is_number = !generation.is_empty() && generation.bytes().all(|b| b.is_ascii_digit());
+    parse_lsn(lsn).filter(|_| is_number)
 }
 
 /// The name of a part of the checkpoint at `lsn` that was taken for the manifest of this generation. A generation is
@@ -99,8 +101,10 @@ mod tests {
         assert_eq!(parse_archived(&name), Some((Lsn::new(7), Lsn::new(42))));
         assert_eq!((parse_segment(&name), parse_archived(&segment(Lsn::new(7)))), (None, None));
         assert_eq!(parse_archived(&archived(Lsn::new(7), Lsn::new(6))), None);
-        assert!(is_archived_checkpoint(&archived_checkpoint(Lsn::new(7), 3)));
-        assert!(!is_archived_checkpoint("7-3.manifest") && !is_archived_checkpoint("MANIFEST"));
+        assert_eq!(parse_archived_checkpoint(&archived_checkpoint(Lsn::new(7), 3)), Some(Lsn::new(7)));
+        assert_eq!(parse_archived_checkpoint(&archived_checkpoint(Lsn::ZERO, 1)), Some(Lsn::ZERO));
+        let other = |name| parse_archived_checkpoint(name).is_none();
+        assert!(other("7-3.manifest") && other("MANIFEST") && other("00000000000000000007-.manifest"));
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl Options {
     }
 
     /// The directory that finished segments and checkpoints are copied to before they go, on the same
-    /// [`Storage`](crate::storage::Storage) as the store; `None`: nowhere. Stays with the store.
+    /// [`Storage`](crate::storage::Storage) as the store; `None`: nowhere. Stays with the store. An archive that is gone is
+    /// not begun anew, and nothing goes without it. Another directory is another archive, which begins where the log does
+    /// now; `None` gives up the one that the store had, also one that was handed in.
     /// Default: what the store has, `None` for a new one.
     #[must_use]
     pub fn archive(mut self, dir: Option<&Path>) -> Options {
@@ -83,7 +85,8 @@ impl Options {
     }
 
     /// An archive of another kind, in place of [`Options::archive`]: for this opening, because a program cannot be kept
-    /// in a manifest. Default: none.
+    /// in a manifest. Once something has gone that it has, nothing goes in an opening without it. To begin another one of
+    /// this kind, give up the old one in the same opening: `archive(None)`. Default: none.
     #[must_use]
     pub fn archive_target(mut self, target: Option<Arc<dyn ArchiveTarget>>) -> Options {
         self.checkpoints.archive_target = target;
@@ -94,9 +97,11 @@ impl Options {
     /// none any more.
     pub(crate) fn begins_another_archive(&self, known: &Manifest) -> bool {
         let chosen = &self.checkpoints;
-        let given_up = chosen.archive == Some(None) && chosen.archive_target.is_none();
+        let given_up = chosen.archive == Some(None);
+        // As paths: a slash more at the end is no other directory.
+        let place = |options: &PersistedOptions| options.archive.as_deref().map(PathBuf::from);
         let moved =
-            self.persisted(&known.options).is_ok_and(|wanted| wanted.archive != known.options.archive);
+            self.persisted(&known.options).is_ok_and(|wanted| place(&wanted) != place(&known.options));
         known.archived > Lsn::ZERO && (given_up || moved)
     }
 

@@ -60,7 +60,7 @@ impl Source {
         }
         let archived = |name: &String| {
             let name = name.strip_suffix(".lz4").unwrap_or(name);
-            names::parse_archived(name).is_some() || names::is_archived_checkpoint(name)
+            names::parse_archived(name).is_some() || names::parse_archived_checkpoint(name).is_some()
         };
         if !files.iter().any(archived) {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
@@ -148,7 +148,7 @@ impl Found {
                 self.shown.insert(base, shown.into());
             } else if names::is_part(&name) {
                 self.parts.push((name, place));
-            } else if names::is_archived_checkpoint(&name) {
+            } else if names::parse_archived_checkpoint(&name).is_some() {
                 match checkpoint::read_manifest(&*target, &name) {
                     Ok(manifest) => self.manifests.push(manifest),
                     // One checkpoint less to begin with. What cannot be had without it is refused with this.
@@ -168,6 +168,8 @@ impl Found {
         until: Option<Lsn>,
     ) -> Source {
         self.segments.sort_by_key(|(base, ..)| *base);
+        // An archive may have one both compressed and plain.
+        self.segments.dedup_by_key(|(base, last, _)| (*base, *last));
         let gaps = (0..self.segments.len()).filter_map(|at| Some((at, gap_before(&self.segments, at)?)));
         let gaps: Vec<(usize, Lsn)> = gaps.collect();
         // The stretch between two gaps that is wanted, or else the newest.

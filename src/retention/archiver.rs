@@ -22,6 +22,8 @@ pub(crate) struct Archiver {
     archived: Lsn,
     /// The generations of the checkpoints that are there, seen likewise.
     checkpoints: Vec<u64>,
+    /// It could be looked at the last time. What it had before counts for nothing while it is away.
+    is_there: bool,
 }
 
 /// What is to be archived: a store at a moment.
@@ -37,17 +39,18 @@ pub(crate) struct Archiving<'a> {
 
 impl Archiver {
     pub(crate) fn new(target: Arc<dyn ArchiveTarget>) -> Archiver {
-        Archiver { target, archived: Lsn::ZERO, checkpoints: Vec::new() }
+        Archiver { target, archived: Lsn::ZERO, checkpoints: Vec::new(), is_there: true }
     }
 
     /// All segments up to this LSN are in the archive.
     pub(crate) fn archived(&self) -> Lsn {
-        self.archived
+        if self.is_there { self.archived } else { Lsn::ZERO }
     }
 
     /// Whether all of a manifest's checkpoints are there.
     pub(crate) fn has_checkpoints_of(&self, manifest: &Manifest) -> bool {
-        manifest.checkpoints.iter().all(|checkpoint| self.checkpoints.contains(&checkpoint.generation))
+        self.is_there
+            && manifest.checkpoints.iter().all(|checkpoint| self.checkpoints.contains(&checkpoint.generation))
     }
 
     /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied.
@@ -58,6 +61,7 @@ impl Archiver {
         let Archiving { dir, manifest, .. } = archiving;
         archiving.pace.expect(self.bytes_of(&archiving));
         let claimed = self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source));
+        self.is_there = claimed.is_ok();
         let mut copied = Vec::new();
         let result = claimed.and_then(|mut names| self.copy(&archiving, &mut names, &mut copied));
         match result {
@@ -159,9 +163,13 @@ impl Archiver {
 
 /// That an archive which has the log up to an LSN is the one with these names.
 fn check_that_it_is_there(names: &[String], begun: Lsn) -> io::Result<()> {
-    let lasts = names.iter().filter_map(|name| names::parse_archived(name)).map(|(_, last)| last);
-    let reach = lasts.max().unwrap_or(Lsn::ZERO);
+    let segment = |name: &String| names::parse_archived(name).map(|(_, last)| last);
+    let lsns = names.iter().filter_map(|name| segment(name).or(names::parse_archived_checkpoint(name)));
+    let reach = lsns.max().unwrap_or(Lsn::ZERO);
     let what = match names.iter().any(|name| name == names::ARCHIVE_OWNER) {
+        false if names.iter().any(|name| name.starts_with(names::ARCHIVE_OWNER)) => {
+            "is compressed, and must be handed in by a program".to_owned()
+        }
         false => "is gone, or not mounted".to_owned(),
         true if reach < begun => format!("ends at LSN {reach}"),
         true => return Ok(()),
