@@ -56,9 +56,9 @@ impl Options {
     }
 
     /// The most that checkpoints, and copies to the archive, write to the disk a second, in bytes, so that those who write
-    /// and read beside them are not held up. `None`: 32 MiB; faster when the log would grow too long meanwhile, and as fast as it goes when the
-    /// log is idle and somebody waits, in [`Db::checkpoint`](crate::Db::checkpoint) or for a store to close. A limit
-    /// that is set is kept in any case. Default: `None`.
+    /// and read beside them are not held up. `None`: 32 MiB; faster when the log would grow too long meanwhile, and as
+    /// fast as it goes when the log is idle and somebody waits, in [`Db::checkpoint`](crate::Db::checkpoint) or for a
+    /// store to close. A limit that is set is kept in any case. Default: `None`.
     #[must_use]
     pub fn checkpoint_bytes_per_second(mut self, bytes: Option<u64>) -> Options {
         self.checkpoints.bytes_per_second = bytes;
