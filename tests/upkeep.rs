@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -344,6 +344,59 @@ fn what_was_archived_stays_while_the_archive_is_away() {
     mount(&disk, "away", ARCHIVE);
     db.prune(false).unwrap();
     assert_eq!((db.stats().segments, db.stats().archive_failure), (1, None));
+}
+
+/// An archive whose disk goes before the second segment.
+#[derive(Debug)]
+struct Going {
+    disk: SimDisk,
+    archive: DirArchive,
+    segments: AtomicU64,
+}
+
+impl ArchiveTarget for Going {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.archive.list()
+    }
+    fn store(
+        &self,
+        name: &str,
+        content: &mut dyn Read,
+        check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if name.ends_with(".wal") && self.segments.fetch_add(1, Ordering::Relaxed) == 1 {
+            mount(&self.disk, ARCHIVE, "away");
+        }
+        self.archive.store(name, content, check)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.archive.open(name)
+    }
+}
+
+/// An archive that went between two of its files: the others went into a new directory in its place, and then from the
+/// store.
+#[test]
+fn an_archive_that_goes_meanwhile_is_missed() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new("away")).unwrap();
+    let archive = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let going = Going { disk: disk.clone(), archive, segments: AtomicU64::new(0) };
+    let db = by_hand(&disk).archive_target(Some(Arc::new(going))).open(DIR).unwrap();
+    fill(&db, 60);
+    let segments = db.stats().segments;
+    db.checkpoint().unwrap();
+    let stats = db.stats();
+    assert!(stats.archive_failure.unwrap().contains("gone, or not mounted"));
+    assert_eq!(stats.segments, segments, "all stay");
+    disk.create_dir(Path::new("substitute")).unwrap();
+    mount(&disk, ARCHIVE, "substitute");
+    mount(&disk, "away", ARCHIVE);
+    db.prune(false).unwrap();
+    assert_eq!((db.stats().segments, db.stats().archive_failure), (1, None));
+    let trail = care::read_log_on(Arc::new(disk), ARCHIVE).unwrap();
+    let lsns: Vec<u64> = trail.map(|record| record.unwrap().lsn.get()).collect();
+    assert!(lsns.len() > 40 && lsns.iter().copied().eq(1..=lsns.len() as u64), "{lsns:?}");
 }
 
 /// Where only a checkpoint had gone, and no segment yet, a second archive was begun all the same; nothing led to the LSNs

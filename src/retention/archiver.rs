@@ -60,10 +60,20 @@ impl Archiver {
     pub(crate) fn run(&mut self, mut archiving: Archiving<'_>) -> Result<Vec<FileReason>> {
         let Archiving { dir, manifest, .. } = archiving;
         archiving.pace.expect(self.bytes_of(&archiving));
-        let claimed = self.claim(manifest).map_err(|source| Error::io("archive", dir.path(), source));
+        let failed = |source| Error::io("archive", dir.path(), source);
+        let seen = (self.archived, self.checkpoints.clone());
+        let claimed = self.claim(manifest);
         self.is_there = claimed.is_ok();
+        let mut names = claimed.map_err(failed)?;
         let mut copied = Vec::new();
-        let result = claimed.and_then(|mut names| self.copy(&archiving, &mut names, &mut copied));
+        let result = self.copy(&archiving, &mut names, &mut copied);
+        // ORDER: after the copies, which take their time. If it has gone meanwhile, some went into another place.
+        let still_there = self.target.list().and_then(|names| check_that_it_is_there(&names, self.archived));
+        if still_there.is_err() {
+            self.is_there = false;
+            (self.archived, self.checkpoints) = seen;
+        }
+        let result = result.and(still_there.map_err(failed));
         match result {
             // In the middle of a file, it comes as an error of the archive.
             Err(_) if archiving.pace.is_cancelled() => Err(Error::Closed),
