@@ -45,6 +45,41 @@ fn the_disk_is_told_early_of_much_that_a_sync_will_want() {
     assert!(matches!(told[..], [bytes] if bytes > 10_000), "once, of the whole record: {told:?}");
 }
 
+/// Blocks are asked for a stretch at a time, and only by writes that a sync follows: the others do not wait for a commit
+/// of the file system's journal. A write that brings blocks enough of its own asks for none.
+#[test]
+fn the_disk_is_told_what_to_expect_once_a_stretch() {
+    let (slow, _, _) = SlowDisk::new();
+    let log = log_on(&slow).segment_bytes(800 << 10).idle_mark(None).open(DIR).unwrap();
+    let record = 48 + 1000; // a multiple of 8
+    let start = 4096;
+    assert_eq!(slow.expected(), []);
+
+    log.append_with(&[&[7; 1000]], Durability::Buffered).unwrap();
+    assert_eq!(slow.expected(), [], "no sync follows");
+    log.append(&[7; 1000]).unwrap();
+    let stretch = 256 << 10;
+    assert_eq!(slow.expected(), [(start + 2 * record, stretch)]);
+    for _ in 0..stretch / record {
+        log.append(&[7; 1000]).unwrap();
+    }
+    assert_eq!(slow.expected(), [], "as far as that goes, nothing more is asked for");
+    log.append(&vec![7; 100_000]).unwrap();
+    assert_eq!(slow.expected(), [], "what is long has blocks of its own");
+    log.append(&[7; 1000]).unwrap();
+    let told = slow.expected();
+    assert!(matches!(told[..], [(_, len)] if len == stretch), "{told:?}");
+
+    // The end of a segment, and the next one.
+    log.append_many(&[&[7; 150_000], &[7; 150_000]]).unwrap();
+    log.append(&[7; 1000]).unwrap();
+    let told = slow.expected();
+    assert!(matches!(told[..], [(offset, len)] if offset + len == (800 << 10) - 40), "{told:?}");
+    log.rotate().unwrap();
+    log.append(&[7; 1000]).unwrap();
+    assert_eq!(slow.expected(), [(start + record, stretch)]);
+}
+
 /// A write fails while others wait behind a sync that the disk does not finish: they hear of it at once, because no sync
 /// after this one would be believed. Reads do not wait for the disk meanwhile, and what is not published is not seen.
 #[test]

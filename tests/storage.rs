@@ -78,6 +78,11 @@ fn hints(Place { disk, root }: &Place<'_>) -> io::Result<()> {
     for (offset, len) in [(9_950, 100), (0, 0), (19_999, 1), (30_000, 1), (u64::MAX, u64::MAX)] {
         file.start_write_out(offset, len);
     }
+    // What is to come reads as zeros and goes on doing so, up to where the file ends.
+    for (offset, len) in [(10_100, 50), (12_000, 5_000), (19_999, 500), (20_000, 1), (u64::MAX, u64::MAX)] {
+        file.expect_writes(offset, len);
+    }
+    assert_eq!(file.len()?, 20_000);
     file.sync_data()?;
     let mut found = [9; 20_000];
     assert_eq!(read_full_at(&*file, &mut found, 0)?, 20_000);

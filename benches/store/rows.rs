@@ -16,8 +16,9 @@ pub(crate) struct Row {
 }
 
 enum Kind {
-    /// The disk alone: `write_at` of a put's bytes into a preallocated file, with a sync after each, or without.
-    Raw { synced: bool, operations: u32 },
+    /// The disk alone: `write_at` of a put's bytes into a preallocated file, with a sync after each, or without. The file
+    /// has its length, or, with `zeros`, also its blocks.
+    Raw { synced: bool, zeros: bool, operations: u32 },
     /// A store.
     Store { work: Work, threads: u32, operations: u32, durability: Durability, segment_bytes: u64 },
 }
@@ -26,8 +27,8 @@ const SEGMENT: u64 = 64 << 20;
 const RAW_SYNC: &str = "raw write + sync";
 const RAW_WRITE: &str = "raw write, no sync";
 
-const fn raw(name: &'static str, synced: bool, operations: u32) -> Row {
-    Row { name, beside: "", kind: Kind::Raw { synced, operations } }
+const fn raw(name: &'static str, beside: &'static str, synced: bool, zeros: bool, operations: u32) -> Row {
+    Row { name, beside, kind: Kind::Raw { synced, zeros, operations } }
 }
 
 const fn durable(name: &'static str, work: Work, threads: u32, operations: u32) -> Row {
@@ -43,8 +44,9 @@ const fn buffered(name: &'static str, work: Work, threads: u32, operations: u32)
 }
 
 /// All rows. `operations` are for all threads together.
-pub(crate) const ROWS: [Row; 14] = [
-    raw(RAW_SYNC, true, 5_000),
+pub(crate) const ROWS: [Row; 15] = [
+    raw(RAW_SYNC, "", true, false, 5_000),
+    raw("raw write + sync, into zeros", RAW_SYNC, true, true, 5_000),
     durable("durable put, 1 thread", Work::NewKeys, 1, 5_000),
     durable("durable put, 2 threads", Work::NewKeys, 2, 8_000),
     durable("durable put, 8 threads", Work::NewKeys, 8, 24_000),
@@ -61,7 +63,7 @@ pub(crate) const ROWS: [Row; 14] = [
             segment_bytes: 128 << 10,
         },
     },
-    raw(RAW_WRITE, false, 1_000_000),
+    raw(RAW_WRITE, "", false, false, 1_000_000),
     buffered("buffered put, 1 thread", Work::NewKeys, 1, 1_000_000),
     buffered("buffered put, 2 threads", Work::NewKeys, 2, 1_000_000),
     buffered("buffered overwrite of 10 k keys", Work::HotKeys, 1, 1_000_000),
@@ -74,7 +76,7 @@ impl Row {
     /// Runs it once, on a path where nothing is.
     pub(crate) fn run(&self, path: &Path) -> Result<Run> {
         match self.kind {
-            Kind::Raw { synced, operations } => work::raw(path, SEGMENT, synced, operations),
+            Kind::Raw { synced, zeros, operations } => work::raw(path, SEGMENT, synced, zeros, operations),
             Kind::Store { work, threads, operations, durability, segment_bytes } => {
                 let db = Options::new().segment_bytes(segment_bytes).durability(durability).open(path)?;
                 let run = work::run(&db, work, durability == Durability::Sync, threads, operations)?;

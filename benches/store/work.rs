@@ -28,10 +28,16 @@ pub(crate) enum Work {
 }
 
 /// Writes as many records as operations into a preallocated file, one after the other.
-pub(crate) fn raw(path: &Path, file_bytes: u64, synced: bool, operations: u32) -> Result<Run> {
+pub(crate) fn raw(path: &Path, file_bytes: u64, synced: bool, zeros: bool, operations: u32) -> Result<Run> {
     let file = OpenOptions::new().create_new(true).read(true).write(true).open(path)?;
     let step = RECORD_BYTES as u64;
     file.set_len(file_bytes.max(step * u64::from(operations)))?;
+    if zeros {
+        // In small pieces, which is how Linux then keeps them.
+        for at in (0..file_bytes).step_by(1 << 14) {
+            file.write_all_at(&[0; 1 << 14], at)?;
+        }
+    }
     file.sync_all()?;
     let record = [7; RECORD_BYTES];
     let mut latencies = histogram()?;

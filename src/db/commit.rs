@@ -92,7 +92,8 @@ impl Store {
         wal.check_size(batch.body().len())?;
         self.events().tell(|| Event::Encoded { ops: batch.len(), bytes: batch.body().len() });
         let write = Write { batch, durability, outcome: Outcome::default(), taken: AtomicBool::new(false) };
-        self.queue.pass(write, durability == Durability::Sync, &Writing { store: self, wal })
+        let gather = durability == Durability::Sync && wal.shares_syncs();
+        self.queue.pass(write, gather, &Writing { store: self, wal })
     }
 
     /// Takes note of a run of records that is applied, and publishes what that allows.

@@ -70,6 +70,15 @@ impl<const N: usize> Content<N> {
         Ok(count)
     }
 
+    /// True if nothing but zeros is read in this range.
+    pub(super) fn is_zero(&self, offset: u64, len: u64) -> bool {
+        let last = position::<N>(offset.saturating_add(len)).0;
+        let chunks = self.chunks.by_index.range(position::<N>(offset).0..=last);
+        let in_range = |at: &u64| *at >= offset && *at - offset < len;
+        let mut bytes = chunks.flat_map(|(index, chunk)| (index * N as u64..).zip(chunk.iter()));
+        bytes.all(|(at, byte)| *byte == 0 || !in_range(&at))
+    }
+
     /// Writes all bytes, extending the file where needed.
     pub(super) fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let end = checked_end(offset, bytes.len())?;

@@ -259,6 +259,11 @@ impl DirFile {
         self.file.start_write_out(offset, len);
     }
 
+    /// These bytes, which read as zeros, will be written before long.
+    pub(crate) fn expect_writes(&self, offset: u64, len: u64) {
+        self.file.expect_writes(offset, len);
+    }
+
     pub(crate) fn sync_data(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::io("sync", &self.path, error))
     }

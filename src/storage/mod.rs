@@ -112,6 +112,14 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
         let _ = (offset, len);
     }
 
+    /// These bytes, which lie in the file and read as zeros, will be written before long, piece by piece with a sync after
+    /// each, so the disk may give out its blocks for them now, all at once. A hint: it changes nothing that can be read,
+    /// makes nothing durable and may do nothing, which is what it does unless a disk knows better. What goes wrong is left
+    /// to the writes to report.
+    fn expect_writes(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Makes written bytes durable, and the length as far as they need it.
     fn sync_data(&self) -> io::Result<()>;
 

@@ -37,6 +37,10 @@ compile_error!(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RealDisk;
 
+/// Small pieces: what is written with one call Linux keeps in one piece in its page cache, and looks through it whole
+/// at each sync of a part.
+static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+
 impl Storage for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
@@ -152,6 +156,21 @@ impl File for RealFile {
         // just written. `sync_file_range` says the same more plainly, but has no safe wrapper. No bytes would mean all.
         if let Some(len) = NonZeroU64::new(len) {
             let _ = fadvise(&self.0, offset, Some(len), Advice::DontNeed);
+        }
+    }
+
+    fn expect_writes(&self, offset: u64, len: u64) {
+        // Zeros over the zeros of a hole. A sync of bytes that fall into a hole must also save where the file system has
+        // put them, with a commit of its journal.
+        let Ok(end) = self.len() else { return };
+        let end = offset.saturating_add(len).min(end);
+        let mut at = offset;
+        while at < end {
+            let rest = usize::try_from(end - at).unwrap_or(usize::MAX);
+            match self.0.write_at(&ZEROS[..rest.min(ZEROS.len())], at) {
+                Ok(written) if written > 0 => at += written as u64,
+                _ => return,
+            }
         }
     }
 

@@ -114,6 +114,11 @@ impl Gate {
         crowd.served = std::mem::take(&mut crowd.waiting);
     }
 
+    /// True if the last sync served more callers than one: others are about to come.
+    pub(super) fn is_shared(&self) -> bool {
+        self.crowd.lock().served > 1
+    }
+
     /// Wakes all who sleep, to look again: the log was poisoned.
     pub(super) fn wake(&self) {
         let sleeping = self.crowd.lock().sleeping;

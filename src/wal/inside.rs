@@ -119,6 +119,11 @@ impl Wal {
         self.log.spare.is_wanted()
     }
 
+    /// True if the last sync served more writers than one.
+    pub(crate) fn shares_syncs(&self) -> bool {
+        self.log.gate.is_shared()
+    }
+
     /// # Errors
     /// [`Error::Poisoned`] after a failed write or sync.
     pub(crate) fn check_poison(&self) -> Result<()> {

@@ -145,7 +145,7 @@ impl Wal {
         // at once, whoever may be stuck in a call that never returns.
         self.log.poison.check()?;
         payloads.iter().try_for_each(|payload| self.check_size(payload.len()))?;
-        let gather = durability == Durability::Sync;
+        let gather = durability == Durability::Sync && self.log.gate.is_shared();
         alone.queue.pass(Append::new(payloads, durability), gather, &Appending { wal: self, alone })
     }
 

@@ -190,7 +190,8 @@ impl<T> Queue<T> {
     /// it: this thread or another.
     ///
     /// With `gather`, a leader lets others run once before it takes the line, so that those who are about to join do:
-    /// worth it if a sync follows, not if all there is to do takes a microsecond.
+    /// worth it if a sync follows that others will want too, not if all there is to do takes a microsecond, or if nobody
+    /// else writes.
     pub(crate) fn pass<R>(&self, item: T, gather: bool, work: &impl Work<Item = T, Result = R>) -> R {
         let bytes = work.bytes(&item);
         let mut line = self.line.lock();

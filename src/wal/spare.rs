@@ -5,8 +5,8 @@
 //! opening removes; a spare that cannot be made (a full disk) is no failure of the log: the rotation tries again, and
 //! only then does it count.
 //!
-//! A spare is a sparse file that is already as long as it will be. Writing real zeros into it was measured: they make a
-//! sync no faster, and a later write into the page cache takes twice as long as one into a hole.
+//! A spare is a sparse file that is already as long as it will be. It gets its blocks later, a stretch at a time and only
+//! where syncs follow: see `tail`.
 
 use crate::error::{Error, Result};
 use crate::format::names;

@@ -41,6 +41,8 @@ pub(super) struct Tail {
     pub(super) wants_mark: bool,
     pub(super) appended_since_open: bool,
     pub(super) closed: bool,
+    /// The disk was told to expect writes up to here.
+    expected_to: u64,
     /// Encoded records of the group that is being written. Kept to spare allocations.
     buffer: Vec<u8>,
 }
@@ -50,7 +52,12 @@ const MAX_KEPT_BUFFER: usize = 1 << 20;
 
 /// From this size on the disk is told to begin with a group's bytes before the sync that they need, so that it works
 /// while they are applied. In bytes. A single put is applied in less time than telling the disk takes.
-const WORTH_AN_EARLY_START: usize = 4096;
+const WORTH_AN_EARLY_START: u64 = 4096;
+
+/// How much is asked for at a time of what will be written. In bytes. The longer, the more seldom a sync must save where
+/// blocks are; and the longer the write that asks. A group that is not small beside it brings its own blocks.
+/// Measured: `docs/decisions/0008-blocks-before-records.md`.
+const STRETCH: u64 = 256 << 10;
 
 #[allow(clippy::cast_possible_truncation)] // a constant: 8
 const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;
@@ -66,6 +73,7 @@ impl Tail {
             wants_mark: ready.last_kind == Some(RecordKind::Data),
             appended_since_open: false,
             closed: false,
+            expected_to: 0,
             buffer: Vec::new(),
         }
     }
@@ -89,8 +97,12 @@ impl Tail {
             self.encode(kind, durable_lsn, payload);
         }
         self.segment.file.write_at(&self.buffer, first.offset)?;
-        if sync_follows && self.buffer.len() >= WORTH_AN_EARLY_START {
-            self.segment.file.start_write_out(first.offset, self.buffer.len() as u64);
+        if sync_follows {
+            let written = self.buffer.len() as u64;
+            self.expect_more(written);
+            if written >= WORTH_AN_EARLY_START {
+                self.segment.file.start_write_out(first.offset, written);
+            }
         }
         self.buffer.clear();
         self.buffer.shrink_to(MAX_KEPT_BUFFER);
@@ -99,6 +111,16 @@ impl Tail {
         // A mark proves only what it carries: a record may have come between its sync and the mark itself.
         self.wants_mark = kind == RecordKind::Data || (self.wants_mark && durable_lsn < first.lsn.previous());
         Ok(())
+    }
+
+    /// Has the disk give out blocks for the next stretch when a group of so many bytes has come to the end of the last.
+    fn expect_more(&mut self, group_bytes: u64) {
+        let end = self.position.offset;
+        if end > self.expected_to && group_bytes <= STRETCH / 8 {
+            // What follows the position reads as zeros: a segment is begun so, and one with anything else is not gone on in.
+            self.expected_to = (end + STRETCH).min(self.segment.header.records_end());
+            self.segment.file.expect_writes(end, self.expected_to.saturating_sub(end));
+        }
     }
 
     /// Adds a record to the group's buffer and moves the position behind it.
@@ -131,5 +153,6 @@ impl Tail {
     pub(super) fn go_on_in(&mut self, segment: Segment, position: Position) {
         self.segment = segment;
         self.position = position;
+        self.expected_to = 0;
     }
 }

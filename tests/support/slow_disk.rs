@@ -23,6 +23,7 @@ struct Gate {
     arrived: Sender<()>,
     go_on: Receiver<()>,
     early_bytes: Vec<u64>,
+    expected: Vec<(u64, u64)>,
 }
 
 impl SlowDisk {
@@ -36,10 +37,16 @@ impl SlowDisk {
         std::mem::take(&mut self.gate.lock().early_bytes)
     }
 
+    /// Which ranges the disk was told to expect writes to, since this was last asked: offset and length.
+    pub(crate) fn expected(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.gate.lock().expected)
+    }
+
     pub(crate) fn new() -> (SlowDisk, Receiver<()>, Sender<()>) {
         let (arrived, has_arrived) = channel();
         let (let_go, go_on) = channel();
-        let gate = Arc::new(Mutex::new(Gate { armed: false, arrived, go_on, early_bytes: Vec::new() }));
+        let (early_bytes, expected) = Default::default();
+        let gate = Arc::new(Mutex::new(Gate { armed: false, arrived, go_on, early_bytes, expected }));
         (SlowDisk { disk: SimDisk::new(1), gate }, has_arrived, let_go)
     }
 }
@@ -101,6 +108,10 @@ impl File for SlowFile {
     }
     fn start_write_out(&self, _: u64, len: u64) {
         self.gate.lock().early_bytes.push(len);
+    }
+    fn expect_writes(&self, offset: u64, len: u64) {
+        self.gate.lock().expected.push((offset, len));
+        self.file.expect_writes(offset, len);
     }
     fn sync_data(&self) -> io::Result<()> {
         let mut gate = self.gate.lock();

@@ -86,6 +86,16 @@ impl File for SimFile {
         self.resize(bytes, false)
     }
 
+    /// Changes nothing.
+    ///
+    /// # Panics
+    /// If what is there is not zeros: a disk may write zeros over it.
+    fn expect_writes(&self, offset: u64, len: u64) {
+        let Ok(state) = self.disk.alive() else { return };
+        let zeros = state.cached.files.get(&self.file).is_none_or(|content| content.is_zero(offset, len));
+        assert!(zeros, "{}: what stands in {len} bytes at {offset} is not zeros", self.path.display());
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         // The length is saved too: `fdatasync` writes what is needed to read the bytes back.
         self.sync_all()

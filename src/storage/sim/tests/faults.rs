@@ -1,6 +1,7 @@
 //! Each fault does what it says, to the call that was meant, and to no other.
 
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -186,4 +187,21 @@ fn a_full_disk_takes_what_fits() {
     drop(second);
     file.set_len(10).unwrap();
     assert_eq!(kind(file.set_len(u64::MAX)), ErrorKind::InvalidInput);
+}
+
+/// Whoever says that writes are to be expected vouches for zeros: a disk may write zeros there.
+#[test]
+fn writes_may_be_expected_only_where_zeros_are() {
+    let disk = SimDisk::new(1);
+    let file = file(&disk, "f", b"ab");
+    file.set_len(2000).unwrap();
+    write(&file, b"z", 1000);
+    for (offset, len) in [(2, 998), (1001, 999), (1001, u64::MAX), (5000, 1), (1000, 0)] {
+        file.expect_writes(offset, len);
+    }
+    for (offset, len) in [(1, 1), (0, 2), (2, 999), (1000, 1), (900, u64::MAX)] {
+        let refused = catch_unwind(AssertUnwindSafe(|| file.expect_writes(offset, len)));
+        assert!(refused.is_err(), "{len} bytes at {offset}");
+    }
+    assert_eq!(disk.read_file(Path::new("f")).unwrap().len(), 2000);
 }
