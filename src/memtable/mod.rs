@@ -29,6 +29,7 @@ mod garbage;
 pub mod plain;
 mod range;
 mod reshape;
+mod room;
 mod run;
 mod tracker;
 mod unrolled;

@@ -25,6 +25,7 @@ use crossbeam_epoch::{self as epoch, Guard};
 use super::block::{Block, Inner};
 use super::body::{BODY_SLOTS, Merged};
 use super::fence::{Fence, common_prefix, prefix_of};
+use super::room::Room;
 use super::unrolled::Memtable;
 use super::version::Version;
 use crate::Lsn;
@@ -60,6 +61,7 @@ pub struct Run {
     bytes: usize,
     /// What the tombstones among them take.
     tombstone_bytes: usize,
+    room: Room,
 }
 
 /// What taking in a run changed, so that whoever feeds a table knows how large it has become.
@@ -90,6 +92,7 @@ impl Run {
     ///
     /// If the key has 4 GiB or more, which no batch can hold.
     pub fn push(&mut self, lsn: Lsn, key: &[u8], value: Option<&[u8]>) {
+        self.room.extend(self.bytes);
         let version = Version::new(lsn, key, value);
         match self.versions.last().map(Version::key) {
             None => self.shared = key.len(),
