@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use super::budget::Budget;
 use super::draw::Draw;
 use super::report::{CrashPath, CrashReport, Violation};
 use super::run::{Failure, Moment, Run};
@@ -17,10 +18,15 @@ use crate::storage::{CrashPoint, Fault, FaultKind, OperationFilter, OperationKin
 pub(super) struct Known(Mutex<HashMap<u128, Verdict>>);
 
 /// Runs one script with all its crashes.
-pub(super) fn enumerate_script<S: Subject>(subject: &S, id: ScriptId, known: &Known) -> CrashReport {
+pub(super) fn enumerate_script<S: Subject>(
+    subject: &S,
+    id: ScriptId,
+    known: &Known,
+    budget: &Budget<'_>,
+) -> CrashReport {
     let mut draw = id.draw();
     let steps = subject.script(id.flavor, &mut draw);
-    let mut search = Search { subject, known, id, draw, mix: None, report: CrashReport::default() };
+    let mut search = Search { subject, known, budget, id, draw, mix: None, report: CrashReport::default() };
     match id.flavor {
         Flavor::Kill | Flavor::KillCut => search.kills(&steps),
         Flavor::FailedSync => search.failed_syncs(&steps),
@@ -50,6 +56,7 @@ impl Scene<'_> {
 struct Search<'a, S: Subject> {
     subject: &'a S,
     known: &'a Known,
+    budget: &'a Budget<'a>,
     id: ScriptId,
     draw: Draw,
     /// What had happened before the power cut; its images are counted there.
@@ -72,6 +79,9 @@ impl<S: Subject> Search<'_, S> {
         let step = self.subject.kill_step();
         let first = 1 + self.id.seed % step;
         for operation in (0..).map(|number| first + number * step) {
+            if self.budget.is_spent() {
+                return;
+            }
             let disk = self.id.disk();
             let trail = format!("killed at operation {operation}");
             let Some((disk, expect)) = self.kill(&disk, Expect::nothing(), steps, operation, &trail) else {
@@ -133,6 +143,9 @@ impl<S: Subject> Search<'_, S> {
             (FaultKind::SyncReverted, OperationKind::SyncDir),
         ] {
             for sync in 1.. {
+                if self.budget.is_spent() {
+                    return;
+                }
                 let disk = self.id.disk();
                 disk.fail(Fault::new(kind).on(on).at(sync));
                 let trail = [format!("{kind:?} at {on:?} number {sync}")];
@@ -196,6 +209,9 @@ impl<S: Subject> Search<'_, S> {
             let path = self.mix.unwrap_or(moment.path);
             self.report.paths.entry(path).or_default().points += 1;
             for outcome in point.outcomes(&self.id.limits(depth, path), self.id.seed) {
+                if !self.budget.takes(&mut self.draw) {
+                    continue;
+                }
                 self.report.paths.entry(path).or_default().outcomes += 1;
                 self.image(&Scene { point, outcome, moment, depth, trail });
             }
@@ -234,7 +250,7 @@ impl<S: Subject> Search<'_, S> {
         let copies = seen.copies.iter().map(|(lsn, _)| *lsn).collect();
         let verdict = Verdict { lsn, hash, checkpoint: seen.checkpoint, copies };
         let new = self.known.0.lock().insert(fingerprint, verdict).is_none();
-        if !new {
+        if !new || !self.budget.count() {
             return;
         }
         self.report.paths.entry(path).or_default().distinct += 1;

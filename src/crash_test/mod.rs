@@ -21,8 +21,9 @@
 //! same code serves the tests, `forelog crash-test` and whoever wants to know.
 //!
 //! Where to read next: `script` (what is run), `timeline` (what may be found), `run`, `enumerate`, `wal`,
-//! `store`, `store_script`, `report`.
+//! `store`, `store_script`, `budget`, `report`.
 
+mod budget;
 mod draw;
 mod enumerate;
 mod report;
@@ -37,8 +38,10 @@ mod wal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use self::budget::Budget;
+use self::draw::Draw;
 use self::enumerate::{Known, enumerate_script};
-pub use self::report::{CrashPath, CrashReport, Violation};
+pub use self::report::{CrashPath, CrashReport, PathCounts, Violation};
 use self::script::ScriptId;
 use self::store::StoreSubject;
 use self::subject::Subject;
@@ -59,13 +62,14 @@ pub struct CrashTest {
     rounds: u64,
     threads: usize,
     only: Option<String>,
+    images: Option<u64>,
 }
 
 impl CrashTest {
     /// An enumeration that follows from this seed: one round, on all processors.
     pub fn new(seed: u64) -> CrashTest {
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        CrashTest { seed, rounds: 1, threads, only: None }
+        CrashTest { seed, rounds: 1, threads, only: None, images: None }
     }
 
     /// So many rounds, each with scripts of its own.
@@ -86,24 +90,71 @@ impl CrashTest {
         CrashTest { only: Some(script.to_owned()), ..self }
     }
 
+    /// As many rounds as it takes to judge so many distinct images, drawn from all that a round would judge, instead of
+    /// whole rounds.
+    ///
+    /// ```
+    /// use forelog::crash_test::CrashTest;
+    ///
+    /// let report = CrashTest::new(42).images(500).run();
+    /// assert_eq!((report.distinct_images(), report.violation_count), (500, 0));
+    /// assert!(report.paths.len() > 10, "from appending to restoring");
+    /// ```
+    #[must_use]
+    pub fn images(self, images: u64) -> CrashTest {
+        CrashTest { images: Some(images), ..self }
+    }
+
     /// Runs it. Violations are part of the result.
     pub fn run(&self) -> CrashReport {
-        let mut scripts = Vec::new();
-        for seed in (0..self.rounds).map(|round| self.seed.wrapping_add(round)) {
-            scripts.extend(self.scripts(&WalSubject, seed).map(Script::Log));
-            for subject in &StoreSubject::ALL {
-                scripts.extend(self.scripts(subject, seed).map(|id| Script::Store(subject, id)));
+        self.run_while(&|_| true)
+    }
+
+    /// Runs it until it is through, or `go_on`, which is told now and then how many distinct images were judged, says
+    /// no. The result is then that of what was tried.
+    ///
+    /// ```
+    /// use forelog::crash_test::CrashTest;
+    ///
+    /// let report = CrashTest::new(42).run_while(&|judged| judged < 100); // of some 270,000
+    /// assert!((100..110).contains(&report.distinct_images()));
+    /// ```
+    pub fn run_while(&self, go_on: &(dyn Fn(u64) -> bool + Sync)) -> CrashReport {
+        let known = Known::default();
+        let budget = Budget::new(self.images, go_on);
+        let mut report = CrashReport::default();
+        let rounds = if self.images.is_some() { u64::MAX } else { self.rounds };
+        for seed in (0..rounds).map(|round| self.seed.wrapping_add(round)) {
+            let before = budget.judged();
+            report.add(self.round(seed, &known, &budget));
+            // A round that finds nothing new says that the next would not either.
+            if budget.is_spent() || self.images.is_some() && budget.judged() == before {
+                break;
             }
         }
-        let known = Known::default();
+        report
+    }
+
+    fn round(&self, seed: u64, known: &Known, budget: &Budget<'_>) -> CrashReport {
+        let mut scripts: Vec<Script> = self.scripts(&WalSubject, seed).map(Script::Log).collect();
+        for subject in &StoreSubject::ALL {
+            scripts.extend(self.scripts(subject, seed).map(|id| Script::Store(subject, id)));
+        }
+        if self.images.is_some() {
+            // The budget may be spent before all of them had their turn.
+            let mut draw = Draw::new(seed, 0);
+            (1..scripts.len()).rev().for_each(|last| scripts.swap(last, draw.choice(last + 1)));
+        }
         let next = AtomicUsize::new(0);
         let work = || {
             let mut report = CrashReport::default();
             // ORDER: Relaxed, each number is taken once and nothing else hangs on it.
-            while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed))
+                && !budget.is_spent()
+            {
                 report.add(match script {
-                    Script::Log(id) => enumerate_script(&WalSubject, *id, &known),
-                    Script::Store(subject, id) => enumerate_script(*subject, *id, &known),
+                    Script::Log(id) => enumerate_script(&WalSubject, *id, known, budget),
+                    Script::Store(subject, id) => enumerate_script(*subject, *id, known, budget),
                 });
             }
             report

@@ -143,6 +143,9 @@ pub(super) fn script(flavor: Flavor, checkpoints: bool, draw: &mut Draw) -> Vec<
     steps
 }
 
+/// The values of a batch together: more does not fit into a segment.
+const MOST_IN_A_BATCH: u64 = 3800;
+
 /// Some batches: puts, overwrites and deletes over a few keys in all keyspaces, synced or buffered.
 fn writes(steps: &mut Vec<Step<Action>>, draw: &mut Draw, count: u64, longest: u64) {
     for _ in 0..count {
@@ -150,7 +153,7 @@ fn writes(steps: &mut Vec<Step<Action>>, draw: &mut Draw, count: u64, longest: u
         let changes = (0..in_batch).map(|_| Change {
             space: SPACES[draw.choice(SPACES.len())],
             key: format!("key {}", draw.below(12)),
-            value: (!draw.one_in(4)).then(|| draw.payload(0, longest)),
+            value: (!draw.one_in(4)).then(|| draw.payload(0, longest.min(MOST_IN_A_BATCH / in_batch))),
         });
         let changes = changes.collect();
         let durability = if draw.one_in(2) { Durability::Buffered } else { Durability::Sync };

@@ -272,3 +272,20 @@ fn back_to_any_lsn_from_the_store_or_from_its_archive() {
     assert_eq!(place.ok(&["count", "copy", "--keyspace", "users"]).text(), "20\n");
     place.fails(&["backup", "demo", "copy"], 2, "usage");
 }
+
+#[test]
+fn the_claim_of_durability_can_be_repeated() {
+    let place = Place::new();
+    let args = ["crash-test", "--seed", "5", "--runs", "300"];
+    let answer = place.ok(&[&args[..], &["-f", "json"]].concat()).json().remove(0);
+    assert_eq!(
+        (&answer["seed"], &answer["power_cuts"], &answer["violations"]),
+        (&5.into(), &300.into(), &0.into())
+    );
+    let paths = answer["paths"].as_array().unwrap();
+    let cuts: u64 = paths.iter().map(|path| path["power_cuts"].as_u64().unwrap()).sum();
+    assert_eq!(cuts, 300);
+    let text = place.ok(&args).text();
+    assert!(text.contains("checkpoint\t") && text.ends_with("violations\t0\n"), "{text}");
+    assert!(fs::read_dir(place.path(".")).unwrap().next().is_none(), "nothing is written");
+}

@@ -116,6 +116,8 @@ pub enum Command {
     Backup(Backup),
     /// Make a store with the state at any LSN or time, from a store and its archive, or from an archive
     Restore(Restore),
+    /// Cut the power of a simulated disk, again and again, and check what is left each time
+    CrashTest(CrashTest),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -163,6 +165,16 @@ pub struct Restore {
     /// The state at this time, as 2026-11-25T09:30:00Z
     #[arg(long, value_name = "T")]
     pub to_time: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CrashTest {
+    /// Where the draws begin: the same seed tries the same scripts
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// How many power cuts, each of which leaves another disk behind
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub runs: u64,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@
 //! | 0 | fine |
 //! | 1 | a negative answer: the key is absent, the log has a torn tail |
 //! | 2 | usage: arguments, a bad input line, something too large, output that exists |
-//! | 3 | corruption, a missing segment |
+//! | 3 | corruption, a missing segment, a violation in `crash-test` |
 //! | 4 | locked |
 //! | 5 | I/O, no store, unsupported version, read-only, poisoned, compacted |
 //! | 130 | interrupted |

@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod copies;
+pub mod crash_test;
 pub mod create;
 pub mod data;
 pub mod exec;
@@ -59,6 +60,7 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Backup(args) => copies::run_backup(&args, app),
         Command::Restore(args) => copies::run_restore(&args, app),
         Command::Verify(args) => verify::run(&args, app),
+        Command::CrashTest(args) => crash_test::run(&args, app),
         Command::Completions { shell } => manual::completions(shell, app),
         Command::Man => manual::page(app),
         Command::Other(words) => Err(manual::unknown(&words)),
