@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forelog::storage::{ArchiveTarget, DirArchive, File, SimDisk, Storage};
+use forelog::wal::LogStatus;
 use forelog::{Db, Error, Lsn, Options, RestoreTarget, WriteBatch, care};
 
 use support::{DIR, store_on};
@@ -417,4 +418,72 @@ fn an_archive_is_checked() {
     assert!(failure.contains("the archive belongs to store"), "{failure}");
     other.close().unwrap();
     history.check(&disk, DIR, 30);
+}
+
+/// Shows that verification reads an archive, too, with its store and alone: each damaged bit, and each missing file, is
+/// found and named.
+#[test]
+fn verification_reads_the_archive() {
+    let (disk, _) = archived(11, 2, 40, "any()");
+    let verify = |disk: &SimDisk, path: &str| care::verify_on(Arc::new(disk.clone()), path).unwrap();
+    let (of_store, alone) = (verify(&disk, DIR), verify(&disk, ARCHIVE));
+    for found in [&of_store, &alone] {
+        assert_eq!((found.status, &found.problems[..]), (LogStatus::Clean, &[][..]));
+    }
+    assert_eq!(of_store.archived_records, Some(alone.records));
+    assert!(alone.records > 60 && alone.archived_records.is_none());
+
+    let archive: Vec<_> = disk.files().into_iter().filter(|path| path.starts_with(ARCHIVE)).collect();
+    let (mut segments, mut parts, mut manifests, mut tried, mut padding) = (0, 0, 0, 0, 0);
+    for path in &archive {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let is_segment = name.ends_with(".wal");
+        segments += usize::from(is_segment);
+        parts += usize::from(name.ends_with(".ckpt"));
+        manifests += usize::from(name.ends_with(".manifest"));
+        let bytes = disk.read_file(path).unwrap();
+        let of_archive = format!("{ARCHIVE}/");
+        // All that counts in a segment ends with its last record.
+        let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        for at in (0..used).step_by(97) {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 4;
+            let damaged = disk.fork();
+            damaged.write_file(path, &bytes);
+            let found = verify(&damaged, DIR);
+            tried += 1;
+            if bytes[at] == 4 && is_segment && found == of_store {
+                // Between two records, where nothing counts.
+                padding += 1;
+                continue;
+            }
+            let at_its_place = found
+                .problems
+                .iter()
+                .any(|problem| problem.file.starts_with(&of_archive) && problem.file.ends_with(name));
+            assert!(at_its_place && found.status == LogStatus::Corrupt, "byte {at} of {name}: {found:?}");
+            assert_eq!(verify(&damaged, ARCHIVE).status, LogStatus::Corrupt, "byte {at} of {name}");
+        }
+        // A checkpoint without its manifest is none.
+        if !name.ends_with(".manifest") && name != "STORE" {
+            let without = disk.fork();
+            without.remove(path).unwrap();
+            let found = verify(&without, DIR);
+            let kind = if is_segment { "missing_segment" } else { "checkpoint_missing" };
+            let is_first = is_segment && name.starts_with("00000000000000000001-");
+            assert!(
+                is_first || found.problems.iter().any(|problem| problem.kind == kind),
+                "{name}: {found:?}"
+            );
+        }
+    }
+    assert!(segments > 3 && parts > 1 && manifests > 1);
+    assert!(padding * 50 < tried, "{padding} of {tried}");
+
+    // Not mounted: what went away in good faith is missed.
+    let gone = disk.fork();
+    archive.iter().for_each(|path| gone.remove(path).unwrap());
+    let found = verify(&gone, DIR);
+    assert!(found.problems.iter().any(|problem| problem.kind == "missing_segment"), "{found:?}");
+    assert!(matches!(care::verify_on(Arc::new(gone), ARCHIVE), Err(Error::NoStore { .. })));
 }

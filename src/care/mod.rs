@@ -3,6 +3,8 @@
 //! Both read only, and both work beside a live writer: they take no lock that would stop it, say that it is there,
 //! and judge only what is proven to be durable.
 
+mod archive;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -185,15 +187,20 @@ pub struct Verification {
     pub status: LogStatus,
     /// True if there is a log and no manifest: a log alone, or a store that lost its manifest.
     pub log_alone: bool,
-    /// How many whole records were read.
+    /// How many whole records of the log were read; of an archive alone, its own.
     pub records: u64,
+    /// How many whole records of the store's archive were read, some of which are in the log, too; `None` if it has none
+    /// that can be found from here.
+    pub archived_records: Option<u64>,
     /// The segments that are whole.
     pub segments: Vec<SegmentSummary>,
     /// What is wrong, a torn tail included.
     pub problems: Vec<Problem>,
 }
 
-/// Reads every byte of the store, or of the log alone, in a directory of the real disk; changes nothing.
+/// Reads every byte of the store and of its archive, of a log alone, or of an archive, in a directory of the real disk;
+/// changes nothing. An archive that a program has handed in ([`Options::archive_target`](crate::Options::archive_target))
+/// is not known here; where it is a directory, it can be verified by itself.
 ///
 /// # Errors
 /// [`Error::NoStore`], [`Error::Io`]. Damage is no error but part of the result.
@@ -221,15 +228,28 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
 pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Verification> {
     let dir = Dir::new(storage, path.as_ref());
     let files = dir.list()?;
-    if !wal::has_segments(&files) {
-        check_manifest(&dir, &files)?;
+    let has_manifest = files.iter().any(|name| name == names::MANIFEST);
+    if !wal::has_segments(&files) && !has_manifest {
+        let path = dir.path().to_string_lossy();
+        let archive::Archived { any: true, records, problems } = archive::verify(dir.storage(), &path, None)?
+        else {
+            return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+        };
+        let status = if problems.is_empty() { LogStatus::Clean } else { LogStatus::Corrupt };
+        let (log_alone, archived_records, segments) = (false, None, Vec::new());
+        return Ok(Verification { status, log_alone, records, archived_records, segments, problems });
     }
-    let mut problems = Vec::new();
-    let given = match files.iter().any(|name| name == names::MANIFEST) {
+    let (mut problems, mut archived_records) = (Vec::new(), None);
+    let given = match has_manifest {
         false => Given::default(),
         true => match manifest::read(&dir) {
             Ok(manifest) => {
                 problems.extend(damaged_checkpoints(&dir, &manifest)?);
+                if let Some(path) = &manifest.options.archive {
+                    let archived = archive::verify(dir.storage(), path, Some(&manifest))?;
+                    problems.extend(archived.problems);
+                    archived_records = Some(archived.records);
+                }
                 recovery::given(&manifest)
             }
             Err(error) => {
@@ -240,16 +260,13 @@ pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Ve
     };
     let log = wal::verify(&dir, given, &mut |record| {
         // A log alone carries any bytes; those of a store must be batches.
-        let decodable = record.header.kind != RecordKind::Data
-            || given.store_id.is_none()
-            || batch_body::ops(record.payload).all(|op| op.is_ok());
-        if decodable { Ok(()) } else { Err(bad_body(&dir, &record)) }
+        if given.store_id.is_none() { Ok(()) } else { decodable(&dir.file_path(record.file), &record) }
     })?;
     problems.extend(log.problems);
     let damaged = problems.iter().any(|problem| problem.kind != "torn");
     let status = if damaged { LogStatus::Corrupt } else { log.status };
-    let log_alone = !files.iter().any(|name| name == names::MANIFEST);
-    Ok(Verification { status, log_alone, records: log.records, segments: log.segments, problems })
+    let (log_alone, records, segments) = (!has_manifest, log.records, log.segments);
+    Ok(Verification { status, log_alone, records, archived_records, segments, problems })
 }
 
 /// What is wrong with the checkpoints that a manifest names: the first damage of each.
@@ -264,10 +281,13 @@ fn damaged_checkpoints(dir: &Dir, manifest: &Manifest) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-fn bad_body(dir: &Dir, record: &wal::RecordRef<'_>) -> Error {
-    let path = dir.file_path(record.file);
+/// That a record of a store holds a batch, if it holds anything.
+fn decodable(path: &Path, record: &wal::RecordRef<'_>) -> Result<()> {
+    if record.header.kind != RecordKind::Data || batch_body::ops(record.payload).all(|op| op.is_ok()) {
+        return Ok(());
+    }
     let kind = crate::error::CorruptionKind::BatchBody;
-    Error::corruption(&path, record.offset, Some(record.header.lsn), kind, None)
+    Err(Error::corruption(path, record.offset, Some(record.header.lsn), kind, None))
 }
 
 /// # Errors

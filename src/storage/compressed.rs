@@ -145,7 +145,7 @@ impl Pass {
         }
         let kept = self.recent.len();
         self.recent.resize(kept + CHUNK_BYTES, 0);
-        let read = self.decoder.read(&mut self.recent[kept..])?;
+        let read = self.decoder.read(&mut self.recent[kept..]).map_err(damage)?;
         self.recent.truncate(kept + read);
         self.end += read as u64;
         Ok(read > 0)
@@ -168,6 +168,14 @@ impl fmt::Debug for Decompressed {
             .field("file", &self.file)
             .field("len", &self.len)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the decoder says of what it was given is no failure of the disk, which would be passed on as it is.
+fn damage(error: io::Error) -> io::Error {
+    match error.get_ref() {
+        Some(_) => io::Error::new(io::ErrorKind::InvalidData, error),
+        None => error,
     }
 }
 

@@ -17,8 +17,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Wal;
-use super::segment_reader::{Position, Segment, SegmentReader};
+use super::replay::{RecordRef, Visit};
+use super::segment_reader::{Found, Position, Segment, SegmentReader};
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
+use crate::format::StoreId;
 use crate::format::checksum::Digest;
 use crate::format::names;
 use crate::format::record::RECORD_ALIGNMENT;
@@ -76,6 +78,55 @@ fn read_through(segment: &Segment, last: Lsn, digest: Digest) -> Result<Position
     let evidence = Some(Evidence { lsn: last, source: EvidenceSource::Successor });
     let kind = if end.lsn > last { CorruptionKind::Digest } else { CorruptionKind::RecordHeader };
     Err(Error::corruption(segment.file.path(), end.offset, Some(end.lsn), kind, evidence))
+}
+
+/// What a copy in an archive says of itself and of the segment before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArchivedSegment {
+    pub(crate) store_id: StoreId,
+    pub(crate) previous_last: Lsn,
+    pub(crate) previous_digest: Digest,
+    /// What the segment after it must state.
+    pub(crate) digest: Digest,
+}
+
+/// Reads a copy in an archive from its first to its last record, both of which its name states.
+///
+/// # Errors
+/// [`Error::Corruption`]; [`Error::Io`]; those of `visit`.
+pub(crate) fn verify_archived(
+    file: Arc<dyn File>,
+    path: &Path,
+    base: Lsn,
+    last: Lsn,
+    visit: &mut Visit<'_>,
+) -> Result<ArchivedSegment> {
+    let segment = Segment::of(names::segment(base), DirFile::of(file, path.to_path_buf()), base)?;
+    let SegmentHeader { store_id, previous_last, previous_digest, .. } = segment.header;
+    let file = segment.name.clone();
+    let mut reader = SegmentReader::new(segment);
+    let evidence = || Some(Evidence { lsn: last, source: EvidenceSource::FileName });
+    while reader.position().lsn <= last {
+        let Position { offset, lsn, .. } = reader.position();
+        let kind = match reader.read()? {
+            Found::Record { header, offset, payload } => {
+                visit(RecordRef { header: &header, payload, file: &file, offset })?;
+                continue;
+            }
+            Found::Seal => CorruptionKind::RecordHeader,
+            Found::Nothing(kind) => kind,
+        };
+        return Err(Error::corruption(path, offset, Some(lsn), kind, evidence()));
+    }
+    let Position { offset, lsn, digest } = reader.position();
+    match reader.read()? {
+        Found::Record { .. } => {
+            Err(Error::corruption(path, offset, Some(lsn), CorruptionKind::UnexpectedLsn, evidence()))
+        }
+        Found::Seal | Found::Nothing(_) => {
+            Ok(ArchivedSegment { store_id, previous_last, previous_digest, digest })
+        }
+    }
 }
 
 /// The bytes of a copy: another header block, the records, zeros.

@@ -57,6 +57,7 @@ use crate::lsn::Lsn;
 use crate::options::{Durability, WalOptions, check_durability};
 
 use self::append::{Alone, Append, Appending};
+pub(crate) use self::archive::{ArchivedSegment, verify_archived};
 pub use self::future::Durable;
 pub(crate) use self::keeper::{Keeper, Kept};
 use self::log::Log;

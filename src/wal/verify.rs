@@ -41,7 +41,7 @@ pub struct Problem {
     /// The LSN that should stand there, where it is known.
     pub lsn: Option<Lsn>,
     /// What is wrong, in `snake_case`: the name of a [`CorruptionKind`](crate::error::CorruptionKind),
-    /// `missing_segment` or `torn`.
+    /// `missing_segment`, `torn`, or `compression` for an archived file that cannot be unpacked.
     pub kind: String,
     /// What proves that it was right once.
     pub evidence: Option<String>,

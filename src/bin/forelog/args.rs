@@ -106,7 +106,7 @@ pub enum Command {
     Info(Dir),
     /// List the records of the log, with file and offset
     Log(Log),
-    /// Read every byte and judge it, and change nothing
+    /// Read every byte of a store and its archive, or of an archive, and judge it; change nothing
     Verify(Dir),
     /// Take a checkpoint, so that opening need not replay what came before
     Checkpoint(Dir),

@@ -36,6 +36,9 @@ fn answer(found: &care::Verification, out: &mut Output) -> Result<Outcome, Failu
         LogStatus::Corrupt => ("corrupt", Err(Failure::Told(3))),
     };
     let mut fields: Fields<'_> = vec![("status", Cell::text(status)), ("records", found.records.into())];
+    if let Some(archived) = found.archived_records {
+        fields.push(("archived_records", archived.into()));
+    }
     if out.format() == Format::Json {
         fields.push(("problems", Cell::List(found.problems.iter().map(problem).collect())));
     }
