@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(target_os = "linux")]
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, StatVfs, fadvise, fstatvfs};
 
 use super::{Access, File, LockGuard, Storage};
 
@@ -39,7 +39,12 @@ pub struct RealDisk;
 
 /// Small pieces: what is written with one call Linux keeps in one piece in its page cache, and looks through it whole
 /// at each sync of a part.
+#[cfg(target_os = "linux")]
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+
+/// So many free bytes are no little room.
+#[cfg(target_os = "linux")]
+const PLENTY: u64 = 64 << 20;
 
 impl Storage for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -159,9 +164,15 @@ impl File for RealFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
     fn expect_writes(&self, offset: u64, len: u64) {
         // Zeros over the zeros of a hole. A sync of bytes that fall into a hole must also save where the file system has
         // put them, with a commit of its journal.
+        // Where there is little room it is left to what has something to say, a checkpoint perhaps that makes room.
+        let is_roomy = |room: StatVfs| room.f_bavail.saturating_mul(room.f_frsize) > PLENTY;
+        if !fstatvfs(&self.0).is_ok_and(is_roomy) {
+            return;
+        }
         let Ok(end) = self.len() else { return };
         let end = offset.saturating_add(len).min(end);
         let mut at = offset;
