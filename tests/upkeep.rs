@@ -511,3 +511,187 @@ fn a_damaged_checkpoint_of_an_archive_is_done_without() {
         Db::restore_on(Arc::new(disk.clone()), DIR, format!("out{number}"), target).unwrap();
     }
 }
+
+/// An archive that held nothing but a checkpoint was not missed by the process that had begun it: a second one was begun
+/// in its place, and a checkpoint went that was in neither the store nor there.
+#[test]
+fn an_archive_of_a_checkpoint_alone_is_missed() {
+    for keep in [1, 2] {
+        let disk = SimDisk::new(1);
+        disk.create_dir(Path::new("away")).unwrap();
+        let db = by_hand(&disk).open(DIR).unwrap();
+        fill(&db, 60);
+        let first = db.checkpoint().unwrap();
+        db.close().unwrap();
+        let options = by_hand(&disk).keep_checkpoints(keep).archive(Some(Path::new(ARCHIVE)));
+        let db = options.open(DIR).unwrap();
+        assert_eq!(db.prune(false).unwrap().archived.len(), 1);
+        mount(&disk, ARCHIVE, "away");
+        for _ in 0..keep {
+            fill(&db, 60);
+            db.checkpoint().unwrap();
+        }
+        let failure = db.stats().archive_failure.unwrap();
+        assert!(failure.contains("is gone, or not mounted"), "{failure}");
+        db.close().unwrap();
+        Db::restore_on(Arc::new(disk), DIR, "out", RestoreTarget::Lsn(first)).unwrap();
+    }
+}
+
+/// A part of an archived checkpoint came to harm; the next process believed the checkpoint's manifest, and removed the
+/// store's own copy. What is missing is copied again now, and what is damaged keeps the copy.
+#[test]
+fn a_checkpoint_goes_only_if_all_of_it_is_archived() {
+    for is_missing in [true, false] {
+        let disk = SimDisk::new(1);
+        let options = by_hand(&disk).archive(Some(Path::new(ARCHIVE)));
+        let db = options.clone().open(DIR).unwrap();
+        fill(&db, 60);
+        let first = db.checkpoint().unwrap();
+        db.close().unwrap();
+        let is_part = |path: &PathBuf| path.starts_with(ARCHIVE) && path.to_string_lossy().ends_with(".ckpt");
+        let part = disk.files().into_iter().find(is_part).unwrap();
+        let bytes = disk.read_file(&part).unwrap();
+        if is_missing {
+            disk.remove(&part).unwrap();
+        } else {
+            disk.write_file(&part, &bytes[..100]);
+        }
+        let db = options.open(DIR).unwrap();
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        assert_eq!(db.stats().archive_failure.is_none(), is_missing);
+        db.close().unwrap();
+        let own = disk
+            .files()
+            .iter()
+            .filter(|path| path.starts_with(DIR))
+            .any(|path| path.ends_with(part.file_name().unwrap()));
+        assert_eq!(own, !is_missing, "the store's own copy");
+        if is_missing {
+            assert_eq!(disk.read_file(&part).unwrap(), bytes);
+            Db::restore_on(Arc::new(disk), DIR, "out", RestoreTarget::Lsn(first)).unwrap();
+        }
+    }
+}
+
+/// An archive whose disk goes before one file and is back before the next.
+#[derive(Debug)]
+struct Blink {
+    disk: SimDisk,
+    archive: DirArchive,
+    segments: AtomicU64,
+}
+
+impl ArchiveTarget for Blink {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.archive.list()
+    }
+    fn store(
+        &self,
+        name: &str,
+        content: &mut dyn Read,
+        check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if name.ends_with(".wal") {
+            match self.segments.fetch_add(1, Ordering::Relaxed) {
+                1 => mount(&self.disk, ARCHIVE, "away"),
+                2 => {
+                    mount(&self.disk, ARCHIVE, "substitute");
+                    mount(&self.disk, "away", ARCHIVE);
+                }
+                _ => {}
+            }
+        }
+        self.archive.store(name, content, check)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.archive.open(name)
+    }
+}
+
+/// The look after the copies was at how far the archive reaches. It reached far enough, and a segment in the middle had
+/// gone into another directory, and then from the store.
+#[test]
+fn an_archive_that_was_away_for_one_file_is_found_out() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new("away")).unwrap();
+    disk.create_dir(Path::new("substitute")).unwrap();
+    let archive = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let blink = Blink { disk: disk.clone(), archive, segments: AtomicU64::new(0) };
+    let db = by_hand(&disk).archive_target(Some(Arc::new(blink))).open(DIR).unwrap();
+    fill(&db, 60);
+    let segments = db.stats().segments;
+    db.checkpoint().unwrap();
+    let stats = db.stats();
+    assert!(stats.archive_failure.unwrap().contains("is gone"));
+    assert_eq!(stats.segments, segments, "nothing has gone");
+    // The next time it is copied again.
+    db.prune(false).unwrap();
+    assert_eq!((db.stats().archive_failure, db.stats().segments), (None, 1));
+    let trail = care::read_log_on(Arc::new(disk), ARCHIVE).unwrap();
+    let lsns: Vec<u64> = trail.map(|record| record.unwrap().lsn.get()).collect();
+    assert!(lsns.len() > 40 && lsns.iter().copied().eq(1..=lsns.len() as u64), "{lsns:?}");
+}
+
+/// A store set back to an older copy of its directory went on beside the archive of what it had been later: restoring
+/// gave a state that it had never had.
+#[test]
+fn an_archive_of_a_later_state_is_refused() {
+    let disk = SimDisk::new(1);
+    let open = |disk: &SimDisk| by_hand(disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    let db = open(&disk);
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    let older = disk.fork();
+    let db = open(&disk);
+    fill(&db, 100);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    for path in disk.files().iter().filter(|path| path.starts_with(ARCHIVE)) {
+        older.write_file(path, &disk.read_file(path).unwrap());
+    }
+    let db = open(&older);
+    fill(&db, 20);
+    db.checkpoint().unwrap();
+    let failure = db.stats().archive_failure.unwrap();
+    assert!(failure.contains("it is an older state"), "{failure}");
+}
+
+/// A process died between the name of a copy and the sync of the archive's directory. The next one found the copy, read it
+/// back and removed the original: a power cut took the name.
+#[test]
+fn what_an_earlier_process_archived_is_made_durable() {
+    let hook = HookDisk::new();
+    let options = store_on(&hook).checkpoint_after_bytes(None).archive(Some(Path::new(ARCHIVE)));
+    let db = options.clone().open(DIR).unwrap();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    fill(&db, 5);
+    db.checkpoint().unwrap();
+    db.put("large", vec![1; 3900]).unwrap(); // goes into the next segment
+    let (renamed, died) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let dies = died.clone();
+    hook.set(move |call, path| {
+        if dies.load(Ordering::SeqCst) || !path.to_string_lossy().contains("archive") {
+            return;
+        }
+        let was_renamed = renamed.fetch_or(call == "rename", Ordering::SeqCst);
+        let dies_now = call == "sync_dir" && was_renamed;
+        dies.store(dies_now, Ordering::SeqCst);
+        assert!(!dies_now, "the process dies, as this test wants it");
+    });
+    let dying = db.clone();
+    assert!(thread::spawn(move || dying.prune(false)).join().is_err());
+    assert!(died.load(Ordering::SeqCst));
+    drop(db);
+    let db = options.open(DIR).unwrap();
+    db.prune(false).unwrap();
+    assert_eq!((db.stats().archive_failure, db.stats().segments), (None, 1));
+    let last = db.durable_lsn().get();
+    let after = hook.disk.power_cut(&Outcome::None);
+    let trail = care::read_log_on(Arc::new(after), DIR).unwrap();
+    let lsns: Vec<u64> = trail.map(|record| record.unwrap().lsn.get()).collect();
+    assert!(lsns.iter().copied().eq(1..=last), "{lsns:?}");
+}

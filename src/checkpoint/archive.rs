@@ -35,11 +35,12 @@ pub(crate) fn archive(
         ..manifest.clone()
     };
     let failed = |source| Error::io("archive", &dir.file_path(&title), source);
-    if archive.has(&title) {
+    let is_there = archive.has(&title);
+    if is_there {
         let there = read_manifest(archive.target, &title)?;
-        let same = there.store_id == alone.store_id && there.checkpoints == alone.checkpoints;
-        let other = || failed(io::Error::other("another checkpoint of this name is there"));
-        return if same { Ok(title) } else { Err(other()) };
+        if there.store_id != alone.store_id || there.checkpoints != alone.checkpoints {
+            return Err(failed(io::Error::other("another checkpoint of this name is there")));
+        }
     }
     for (number, (name, part)) in (0..).zip(checkpoint.files().zip(&checkpoint.parts)) {
         let check = |file: Arc<dyn File>| {
@@ -47,13 +48,16 @@ pub(crate) fn archive(
             read_through(copy, manifest.store_id, checkpoint, number, *part).map_err(io::Error::other)
         };
         let stored = if archive.has(&name) {
-            // By an attempt that did not come to its end.
+            // By an earlier process, or by an attempt that did not come to its end. It may have come to harm since.
             archive.target.open(&name).and_then(check)
         } else {
             let content = Content { file: dir.open(&name, Access::Read)?, at: 0 };
             archive.store(&name, content, &check)
         };
         stored.map_err(|source| Error::io("archive", &dir.file_path(&name), source))?;
+    }
+    if is_there {
+        return Ok(title);
     }
     let bytes = alone.encode();
     let check = |file: Arc<dyn File>| {

@@ -41,25 +41,19 @@ impl Upkeep {
     ) -> Vec<FileReason> {
         let Some(archiver) = &mut work.archiver else { return Vec::new() };
         let (dir, wal, pace) = (&self.dir, &*self.wal, self.pace(manifest));
-        let result = archiver.run(Archiving { dir, wal, manifest, segments, pace });
+        let (copied, result) = archiver.run(Archiving { dir, wal, manifest, segments, pace });
         self.archived.fetch_max(archiver.archived().get(), Ordering::Relaxed);
         if matches!(result, Err(Error::Closed)) {
             // Given up by a close: nobody's failure.
-            return Vec::new();
+            return copied;
         }
         if let Err(error) = &result {
             self.events().tell(|| Event::CheckpointFailed { error });
         }
-        if let Ok(copied) = &result
-            && !copied.is_empty()
-        {
+        if !copied.is_empty() {
             self.events().tell(|| Event::Archived { files: copied.len() });
         }
-        let (copied, failure) = match result {
-            Ok(copied) => (copied, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        *self.archive_failure.lock() = failure;
+        *self.archive_failure.lock() = result.err();
         copied
     }
 

@@ -1,5 +1,6 @@
 //! Sees to it that finished segments and checkpoints are in the archive before they may go.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub(crate) struct Archiver {
     target: Arc<dyn ArchiveTarget>,
     /// All segments up to this LSN are there, as this process has seen for itself.
     archived: Lsn,
+    /// The highest LSN of a segment or checkpoint that is there, seen likewise.
+    reach: Lsn,
     /// The generations of the checkpoints that are there, seen likewise.
     checkpoints: Vec<u64>,
     /// It could be looked at the last time. What it had before counts for nothing while it is away.
@@ -39,7 +42,7 @@ pub(crate) struct Archiving<'a> {
 
 impl Archiver {
     pub(crate) fn new(target: Arc<dyn ArchiveTarget>) -> Archiver {
-        Archiver { target, archived: Lsn::ZERO, checkpoints: Vec::new(), is_there: true }
+        Archiver { target, archived: Lsn::ZERO, reach: Lsn::ZERO, checkpoints: Vec::new(), is_there: true }
     }
 
     /// All segments up to this LSN are in the archive.
@@ -53,32 +56,46 @@ impl Archiver {
             && manifest.checkpoints.iter().all(|checkpoint| self.checkpoints.contains(&checkpoint.generation))
     }
 
-    /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied.
+    /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied, also
+    /// before a failure.
     ///
     /// # Errors
-    /// The first failure; what was copied until then is known. [`Error::Closed`] if it is given up.
-    pub(crate) fn run(&mut self, mut archiving: Archiving<'_>) -> Result<Vec<FileReason>> {
-        let Archiving { dir, manifest, .. } = archiving;
-        archiving.pace.expect(self.bytes_of(&archiving));
-        let failed = |source| Error::io("archive", dir.path(), source);
-        let seen = (self.archived, self.checkpoints.clone());
-        let claimed = self.claim(manifest);
-        self.is_there = claimed.is_ok();
-        let mut names = claimed.map_err(failed)?;
+    /// The first failure. [`Error::Closed`] if it is given up.
+    pub(crate) fn run(&mut self, mut archiving: Archiving<'_>) -> (Vec<FileReason>, Result<()>) {
         let mut copied = Vec::new();
-        let result = self.copy(&archiving, &mut names, &mut copied);
-        // ORDER: after the copies, which take their time. If it has gone meanwhile, some went into another place.
-        let still_there = self.target.list().and_then(|names| check_that_it_is_there(&names, self.archived));
-        if still_there.is_err() {
-            self.is_there = false;
-            (self.archived, self.checkpoints) = seen;
-        }
-        let result = result.and(still_there.map_err(failed));
+        let result = self.copy_what_is_finished(&mut archiving, &mut copied);
         match result {
             // In the middle of a file, it comes as an error of the archive.
-            Err(_) if archiving.pace.is_cancelled() => Err(Error::Closed),
-            result => result.map(|()| copied),
+            Err(_) if archiving.pace.is_cancelled() => (copied, Err(Error::Closed)),
+            result => (copied, result),
         }
+    }
+
+    fn copy_what_is_finished(
+        &mut self,
+        archiving: &mut Archiving<'_>,
+        copied: &mut Vec<FileReason>,
+    ) -> Result<()> {
+        let bytes = self.bytes_of(archiving);
+        archiving.pace.expect(bytes);
+        let failed = |source| Error::io("archive", archiving.dir.path(), source);
+        let seen = (self.archived, self.reach, self.checkpoints.clone());
+        let claimed = self.claim(archiving.manifest, archiving.wal.durable_lsn());
+        self.is_there = claimed.is_ok();
+        let mut names = claimed.map_err(failed)?;
+        let result = self.copy(archiving, &mut names, copied);
+        // ORDER: after the copies, which take their time. If it has gone meanwhile, be it for one file only, some went
+        // into another place.
+        let still_there = self.target.list().and_then(|now| {
+            check_that_it_is_there(&now, self.reach)?;
+            check_that_all_are_there(&names, now)
+        });
+        if still_there.is_err() {
+            self.is_there = false;
+            (self.archived, self.reach, self.checkpoints) = seen;
+            copied.clear();
+        }
+        result.and(still_there.map_err(failed))
     }
 
     /// About how much is not there yet.
@@ -95,8 +112,8 @@ impl Archiver {
     /// often an empty directory, and a second archive begun there would be a hole in the first. Returns what it holds.
     ///
     /// Looked at each time, because a disk may go at any time.
-    fn claim(&self, manifest: &Manifest) -> io::Result<Vec<String>> {
-        let names = self.target.list()?;
+    fn claim(&self, manifest: &Manifest, durable: Lsn) -> io::Result<Vec<String>> {
+        let mut names = self.target.list()?;
         if names.iter().any(|name| name == names::MANIFEST) {
             let reason = "a store is there; an archive needs a directory of its own";
             return Err(io::Error::other(reason));
@@ -113,19 +130,29 @@ impl Archiver {
                 format!("the archive belongs to store {found}, and this is {owner}; choose another one");
             Err(io::Error::other(reason))
         };
-        let begun = manifest.archived.max(self.archived);
+        let begun = manifest.archived.max(self.reach);
         if begun > Lsn::ZERO {
             check_that_it_is_there(&names, begun)?;
-            is_ours(self.target.open(names::ARCHIVE_OWNER)?)?;
-            return Ok(names);
         }
+        // If it is there already, this makes sure that all names are durable: an earlier process may have died before.
         match self.target.store(names::ARCHIVE_OWNER, &mut owner.as_bytes(), &is_ours) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 is_ours(self.target.open(names::ARCHIVE_OWNER)?)?;
             }
-            stored => stored?,
+            stored => {
+                stored?;
+                names.push(names::ARCHIVE_OWNER.to_owned());
+            }
         }
-        self.target.list()
+        let reach = reach_of(&names);
+        if reach > durable {
+            let reason = format!(
+                "the archive reaches LSN {reach}, and the store ends at {durable}: it is an older state, whose past is another \
+                 one; choose another archive for it"
+            );
+            return Err(io::Error::other(reason));
+        }
+        Ok(names)
     }
 
     fn copy(
@@ -153,6 +180,7 @@ impl Archiver {
                 let name = wal.archive(segment.base_lsn, successor.base_lsn, &archive)?;
                 note(names, name, segment.file.to_string());
                 self.archived = segment.last_lsn;
+                self.reach = self.reach.max(segment.last_lsn);
             }
         }
         for checkpoint in &manifest.checkpoints {
@@ -165,17 +193,35 @@ impl Archiver {
                 }
                 names.push(name);
                 self.checkpoints.push(checkpoint.generation);
+                self.reach = self.reach.max(checkpoint.lsn());
             }
         }
         Ok(())
     }
 }
 
-/// That an archive which has the log up to an LSN is the one with these names.
-fn check_that_it_is_there(names: &[String], begun: Lsn) -> io::Result<()> {
+/// The highest LSN that these names speak of.
+fn reach_of(names: &[String]) -> Lsn {
     let segment = |name: &String| names::parse_archived(name).map(|(_, last)| last);
     let lsns = names.iter().filter_map(|name| segment(name).or(names::parse_archived_checkpoint(name)));
-    let reach = lsns.max().unwrap_or(Lsn::ZERO);
+    lsns.max().unwrap_or(Lsn::ZERO)
+}
+
+/// That all that was seen or copied is among the names that are there now.
+fn check_that_all_are_there(names: &[String], now: Vec<String>) -> io::Result<()> {
+    let now: HashSet<String> = now.into_iter().collect();
+    match names.iter().find(|name| !now.contains(*name)) {
+        Some(gone) => {
+            let reason = format!("{gone} was there, and is gone; nothing goes until all of it is back");
+            Err(io::Error::new(io::ErrorKind::NotFound, reason))
+        }
+        None => Ok(()),
+    }
+}
+
+/// That an archive which has the log up to an LSN is the one with these names.
+fn check_that_it_is_there(names: &[String], begun: Lsn) -> io::Result<()> {
+    let reach = reach_of(names);
     let what = match names.iter().any(|name| name == names::ARCHIVE_OWNER) {
         false if names.iter().any(|name| name.starts_with(names::ARCHIVE_OWNER)) => {
             "is compressed, and must be handed in by a program".to_owned()
