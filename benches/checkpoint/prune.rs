@@ -23,7 +23,7 @@ struct Going {
 
 pub(crate) fn table(arguments: &Arguments, dir: &Path) -> Result<()> {
     let removed = Going { what: "durable put while segments are removed", segments: 100, archived: false };
-    let archived = Going { what: "durable put while segments are archived", segments: 32, archived: true };
+    let archived = Going { what: "durable put while segments are archived", segments: 16, archived: true };
     rows(arguments, dir, &removed)?;
     rows(arguments, dir, &archived)
 }

@@ -15,7 +15,10 @@
 //! An idle log alone is no reason to hurry: there may be readers, and beside a checkpoint at full speed gets were seen to
 //! run at about half of their speed, on two processors that others used too. (Beside a mere scan: at two thirds.)
 //!
-//! A copy to the archive goes at the same pace: its "checkpoint" is all that is to be copied.
+//! A copy to the archive has more time ([`Pace::expect_copies`]): it goes at 8 MiB a second while the log is written, and
+//! at least four times as fast as the log grows, so that the archive keeps up. A put that meets a write of the copy
+//! waits for it, in few long stretches as in many short ones; so what counts is for how much of the time the disk has
+//! such writes.
 //!
 //! Removing files holds up syncs too: each waits for the disk to take note that the space is free. So there is a break
 //! after each file while the log is written ([`Breaks`]).
@@ -27,6 +30,12 @@ use crate::error::{Error, Result};
 
 /// What a checkpoint writes a second while the log is written, in bytes.
 const DEFAULT_RATE: u64 = 32 << 20;
+
+/// The same for a copy to the archive.
+const COPY_RATE: u64 = 8 << 20;
+
+/// How much faster than the log grows a copy goes at least.
+const COPY_LEAD: u64 = 4;
 
 /// How long the log must have been left alone to be called idle.
 const IDLE: Duration = Duration::from_millis(50);
@@ -49,6 +58,8 @@ pub(crate) struct Pace<'a> {
     pacing: &'a dyn Pacing,
     /// The user's choice, in bytes a second.
     limit: Option<u64>,
+    /// Without one, this while the log is written.
+    default_rate: u64,
     /// About how many bytes the checkpoint will have.
     expected_bytes: u64,
     /// How much the log may grow meanwhile.
@@ -68,6 +79,7 @@ impl<'a> Pace<'a> {
         Pace {
             pacing,
             limit,
+            default_rate: DEFAULT_RATE,
             expected_bytes: 0,
             log_growth,
             log_at_start,
@@ -83,13 +95,20 @@ impl<'a> Pace<'a> {
         self.expected_bytes = bytes;
     }
 
+    /// Tells how much will probably be copied to the archive, instead.
+    pub(crate) fn expect_copies(&mut self, bytes: u64) {
+        self.expected_bytes = bytes;
+        self.log_growth = bytes / COPY_LEAD;
+        self.default_rate = COPY_RATE;
+    }
+
     /// Counts bytes that were written, and waits as long as the pace demands.
     ///
     /// # Errors
     /// [`Error::Closed`] if the checkpoint is to be given up.
     pub(crate) fn spend(&self, bytes: u64) -> Result<()> {
         let written = self.written.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        let rate = self.limit.unwrap_or(DEFAULT_RATE);
+        let rate = self.limit.unwrap_or(self.default_rate);
         loop {
             if self.pacing.is_cancelled() {
                 return Err(Error::Closed);
@@ -198,9 +217,18 @@ mod tests {
 
     /// Spends a gigabyte after the log has grown by so much: true if that did not have to wait.
     fn goes_on(limit: Option<u64>, log_grown: u64, awaited: bool) -> bool {
+        goes_on_after(|pace| pace.expect(2 * GIB), limit, log_grown, awaited)
+    }
+
+    fn goes_on_after(
+        expect: impl Fn(&mut Pace<'_>),
+        limit: Option<u64>,
+        log_grown: u64,
+        awaited: bool,
+    ) -> bool {
         let world = World { awaited: awaited.into(), ..World::default() };
         let mut pace = Pace::new(&world, limit, 100 << 20);
-        pace.expect(2 * GIB);
+        expect(&mut pace);
         world.log.store(log_grown, Ordering::Relaxed);
         std::thread::scope(|scope| {
             let spent = scope.spawn(|| pace.spend(GIB).is_ok());
@@ -222,6 +250,13 @@ mod tests {
         assert!(goes_on(None, 90 << 20, false), "grows faster than the checkpoint");
         assert!(!goes_on(Some(1 << 20), 0, true), "a limit is kept, idle or not");
         assert!(!goes_on(Some(1 << 20), 90 << 20, true), "and however the log grows");
+    }
+
+    #[test]
+    fn copies_go_four_times_as_fast_as_the_log_grows() {
+        let copies = |log_grown| goes_on_after(|pace| pace.expect_copies(2 * GIB), None, log_grown, false);
+        assert!(!copies(GIB / 5), "a fifth of what was copied");
+        assert!(copies(GIB / 3), "a third");
     }
 
     #[test]
