@@ -1,4 +1,4 @@
-//! Copies a checkpoint into an archive, and finds those that are there.
+//! Copies a checkpoint into an archive, finds those that are there, and whose archive it is.
 //!
 //! A checkpoint's parts go first, under their own names, each read through before it gets its name; then a manifest
 //! that names this checkpoint alone. A checkpoint without its manifest is none.
@@ -67,6 +67,27 @@ pub(crate) fn archive(
     };
     archive.store(&title, &bytes[..], &check).map_err(failed)?;
     Ok(title)
+}
+
+/// That an archive is that of a store, as the object says that names its owner.
+///
+/// # Errors
+/// `NotFound` if nothing says whose it is; that it is another store's; those of the archive.
+pub(crate) fn check_archive_owner(target: &dyn ArchiveTarget, store_id: StoreId) -> io::Result<()> {
+    check_owner_file(&*target.open(names::ARCHIVE_OWNER)?, store_id)
+}
+
+/// The same, for the object itself.
+pub(crate) fn check_owner_file(file: &dyn File, store_id: StoreId) -> io::Result<()> {
+    let owner = store_id.to_string();
+    let mut bytes = vec![0; owner.len() + 1];
+    let filled = read_full_at(file, &mut bytes, 0)?;
+    if bytes[..filled] == *owner.as_bytes() {
+        return Ok(());
+    }
+    let found = String::from_utf8_lossy(&bytes[..filled]).into_owned();
+    let reason = format!("the archive belongs to store {found}, and this is {owner}; choose another one");
+    Err(io::Error::other(reason))
 }
 
 /// The manifest of an archived checkpoint.

@@ -57,6 +57,24 @@ impl Upkeep {
         copied
     }
 
+    /// What [`archive`](Upkeep::archive) would copy; `None` if it could not, which shows in `stats`, or if there is no
+    /// archive.
+    pub(super) fn foresee_archiving(
+        &self,
+        work: &Work,
+        manifest: &Manifest,
+        segments: &[SegmentSummary],
+    ) -> Option<Vec<FileReason>> {
+        let (dir, wal, pace) = (&self.dir, &*self.wal, self.pace(manifest));
+        match work.archiver.as_ref()?.foresee(&Archiving { dir, wal, manifest, segments, pace }) {
+            Ok(foreseen) => Some(foreseen),
+            Err(error) => {
+                *self.archive_failure.lock() = Some(error);
+                None
+            }
+        }
+    }
+
     /// With an archive: all segments up to this LSN are in it, and why the last attempt to add to it failed, if it did.
     pub(super) fn archived(&self) -> Option<(Lsn, Option<Error>)> {
         let has_archive = archive_of(&self.dir, &self.options, &self.manifest.lock()).is_some();

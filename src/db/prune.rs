@@ -33,6 +33,8 @@ impl Upkeep {
         self.check(work)?;
         let old = self.manifest.lock().clone();
         let segments = self.wal.segments();
+        // What a dry run foresees counts as archived: it is when something goes.
+        let foreseen = dry_run.then(|| self.foresee_archiving(work, &old, &segments)).flatten();
         let copied = if dry_run { Vec::new() } else { self.archive(work, &old, &segments) };
         let archiver = work.archiver.as_ref();
         let archived = archiver.map_or(Lsn::ZERO, Archiver::archived).max(old.archived);
@@ -42,11 +44,12 @@ impl Upkeep {
             ended_us: &self.ends_of(&segments, &old.options.retention)?,
             now_us: self.dir.storage().now_us(),
             read_from: self.wal.oldest_read(),
-            archived: archiver.map(Archiver::archived),
-            checkpoints_archived: archiver.is_none_or(|archiver| archiver.has_checkpoints_of(&old)),
+            archived: if foreseen.is_some() { Some(Lsn::MAX) } else { archiver.map(Archiver::archived) },
+            checkpoints_archived: foreseen.is_some()
+                || archiver.is_none_or(|archiver| archiver.has_checkpoints_of(&old)),
         };
         let mut plan = Plan::new(&facts);
-        plan.report.archived = copied;
+        plan.report.archived = foreseen.unwrap_or(copied);
         if dry_run {
             return Ok(plan.report);
         }

@@ -56,9 +56,10 @@ impl Options {
     }
 
     /// The most that checkpoints, and copies to the archive, write to the disk a second, in bytes, so that those who write
-    /// and read beside them are not held up. `None`: 32 MiB; faster when the log would grow too long meanwhile, and as
-    /// fast as it goes when the log is idle and somebody waits, in [`Db::checkpoint`](crate::Db::checkpoint) or for a
-    /// store to close. A limit that is set is kept in any case. Default: `None`.
+    /// and read beside them are not held up. `None`: 32 MiB, and 8 MiB for copies; faster when the log would grow too long
+    /// meanwhile, and as fast as it goes when the log is idle and somebody waits, in
+    /// [`Db::checkpoint`](crate::Db::checkpoint) or for a store to close. A limit that is set is kept in any case.
+    /// Default: `None`.
     #[must_use]
     pub fn checkpoint_bytes_per_second(mut self, bytes: Option<u64>) -> Options {
         self.checkpoints.bytes_per_second = bytes;
@@ -97,7 +98,9 @@ impl Options {
     /// none any more.
     pub(crate) fn begins_another_archive(&self, known: &Manifest) -> bool {
         let chosen = &self.checkpoints;
-        let given_up = chosen.archive == Some(None);
+        // Beside an archive that is handed in, `None` is about a directory only.
+        let nothing_to_give_up = chosen.archive_target.is_some() && known.options.archive.is_none();
+        let given_up = chosen.archive == Some(None) && !nothing_to_give_up;
         // As paths: a slash more at the end is no other directory.
         let place = |options: &PersistedOptions| options.archive.as_deref().map(PathBuf::from);
         let moved =

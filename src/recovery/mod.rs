@@ -44,7 +44,7 @@ pub(crate) use self::base::check_checkpoint;
 pub use self::fork::Copied;
 pub(crate) use self::fork::{Forking, fork};
 pub use self::restore::Target;
-pub(crate) use self::restore::restore;
+pub(crate) use self::restore::{Unhurried, restore};
 pub(crate) use self::source::Source;
 
 /// What opening a store found and did.

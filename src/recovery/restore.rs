@@ -1,6 +1,8 @@
 //! Restores a store to any LSN or time: the newest checkpoint that is not above it, and the log up to it, become the
 //! state of a new store.
 
+use std::io;
+
 use crate::checkpoint::{Pace, Pacing};
 use crate::error::{Error, Result};
 use crate::event::Events;
@@ -53,7 +55,7 @@ pub(crate) fn restore(from: &Dir, out: &Dir, target: Target, threads: usize) -> 
 }
 
 /// Nobody is held up by a restore.
-struct Unhurried;
+pub(crate) struct Unhurried;
 
 impl Pacing for Unhurried {
     fn log_bytes(&self) -> u64 {
@@ -77,6 +79,18 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
         first: source.bases.first().copied(),
         last: reader.as_ref().map_or(Lsn::ZERO, LogReader::last_lsn),
     };
+    if let Some(newest) = source.checkpoints.last().filter(|_| source.ends_with_store && !live)
+        && newest.lsn() > reach.last
+    {
+        // A store's log holds what its checkpoints do.
+        let reason = format!(
+            "it has a checkpoint at LSN {}, and the store ends at {}: the store is an older state, whose past is another one; \
+             restore from the archive alone, or from a copy of the store without one",
+            newest.lsn(),
+            reach.last
+        );
+        return Err(Error::io("use the archive of", source.trail.path(), io::Error::other(reason)));
+    }
     let lsn = reach.resolve(source, target, reader)?;
     let usable = source.checkpoints.iter().filter(|checkpoint| reach.leads(checkpoint.lsn(), lsn));
     let usable: Vec<Checkpoint> = usable.cloned().collect();
@@ -135,7 +149,7 @@ impl Reach {
                     // Before the first write of all there was nothing.
                     None if begins == Lsn::new(1) => Ok(Lsn::ZERO),
                     // What came before the log was older, but how much of it nobody knows any more.
-                    None => Err(source.missing_segment().unwrap_or(Error::Compacted { oldest: begins })),
+                    None => Err(source.incomplete().unwrap_or(Error::Compacted { oldest: begins })),
                 }
             }
         }
@@ -152,8 +166,8 @@ impl Reach {
             let reason = format!("{lsn} is not there yet; the last one is {}", self.last.max(newest));
             return Error::InvalidOption { option: "to_lsn", reason };
         }
-        if let Some(missing) = source.missing_segment() {
-            return missing;
+        if let Some(incomplete) = source.incomplete() {
+            return incomplete;
         }
         let mut states = source.checkpoints.iter().map(Checkpoint::lsn);
         let oldest = states.find(|state| *state > lsn).or(self.first).unwrap_or(Lsn::ZERO);

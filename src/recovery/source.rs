@@ -9,6 +9,7 @@
 //! Both are read as if they were one directory ([`Gathered`]): a segment that is in both is read in the store.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,9 +19,8 @@ use crate::format::manifest::{Checkpoint, Manifest, PersistedOptions};
 use crate::format::{StoreId, names};
 use crate::lsn::Lsn;
 use crate::options::default_persisted;
-use crate::storage::archive::{Gathered, Place};
+use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
-use crate::storage::{ArchiveTarget, DirArchive};
 use crate::wal::{self, Given};
 
 /// What there is to restore from, and to read.
@@ -30,6 +30,8 @@ pub(crate) struct Source {
     pub(crate) trail: Dir,
     pub(crate) store_id: StoreId,
     pub(crate) options: PersistedOptions,
+    /// True if the log goes on to the end of a store's. Not that of an archive, and not one up to a gap.
+    pub(crate) ends_with_store: bool,
     /// Oldest first.
     pub(crate) checkpoints: Vec<Checkpoint>,
     /// The bases of the segments, ascending, without a gap up to the end.
@@ -38,6 +40,8 @@ pub(crate) struct Source {
     pub(crate) shown: BTreeMap<Lsn, Arc<str>>,
     /// A checkpoint of the archive that is damaged, and left out.
     pub(crate) damaged: Option<Error>,
+    /// Why the store's archive cannot be read: the store is all there is then.
+    pub(crate) away: Option<Error>,
     /// Where segments are missing before those, or behind them: the first LSN that is not there, and one that is.
     pub(crate) missing: Option<(Lsn, Lsn)>,
     /// How far the log must reach.
@@ -66,9 +70,10 @@ impl Source {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
         let mut found = Found::default();
-        found.add_archive(dir, dir.path().to_str().unwrap_or_default())?;
+        found.add_archive(dir, dir.path(), None)?;
         let newest = found.manifests.iter().max_by_key(|manifest| manifest.durable_lsn).cloned();
         let mut source = found.gather(dir, newest.as_ref().map(|newest| newest.store_id), None, until);
+        source.ends_with_store = false;
         match newest {
             Some(newest) => source.options = newest.options,
             None => source.store_id = wal::store_id_of(&source.trail, source.bases.first().copied())?,
@@ -78,8 +83,11 @@ impl Source {
 
     fn of_store(dir: &Dir, files: &[String], manifest: Manifest, until: Option<Lsn>) -> Result<Source> {
         let mut found = Found::default();
-        if let Some(archive) = &manifest.options.archive {
-            found.add_archive(dir, archive)?;
+        if let Some(archive) = &manifest.options.archive
+            && let Err(error) = found.add_archive(dir, archive.as_ref(), Some(&manifest))
+        {
+            // Nothing of it, rather than a part. What cannot be had without it is refused with this.
+            found = Found { away: Some(error), ..Found::default() };
         }
         let at = |name: &str| Place::Disk(dir.storage().clone(), dir.place_of(name));
         for name in files {
@@ -113,8 +121,11 @@ impl Source {
         })
     }
 
-    /// Why the log does not lead where it should, if segments are missing.
-    pub(crate) fn missing_segment(&self) -> Option<Error> {
+    /// Why there is not all that there was, if something is missing.
+    pub(crate) fn incomplete(&self) -> Option<Error> {
+        if self.away.is_some() {
+            return self.away.clone();
+        }
         let (lsn, there) = self.missing?;
         let evidence = Evidence { lsn: there, source: EvidenceSource::FileName };
         Some(Error::MissingSegment { dir: self.trail.path().to_path_buf(), lsn, evidence })
@@ -129,22 +140,29 @@ struct Found {
     parts: Vec<(String, Place)>,
     manifests: Vec<Manifest>,
     damaged: Option<Error>,
+    away: Option<Error>,
 }
 
 impl Found {
-    fn add_archive(&mut self, dir: &Dir, path: &str) -> Result<()> {
-        let failed = |source| Error::io("list the archive", path.as_ref(), source);
-        let archive = DirArchive::new(dir.storage().clone(), path).map_err(failed)?;
-        // Reads what is compressed, and what is not.
-        #[cfg(feature = "lz4")]
-        let archive = crate::storage::Compressed::new(archive);
-        let target: Arc<dyn ArchiveTarget> = Arc::new(archive);
-        let is_elsewhere = dir.path() != Path::new(path);
-        for name in target.list().map_err(failed)? {
+    /// `of`: the store that it belongs to, if that is known.
+    fn add_archive(&mut self, dir: &Dir, path: &Path, of: Option<&Manifest>) -> Result<()> {
+        let failed = |source| Error::io("read the archive", path, source);
+        let target = archive::readable(dir.storage(), path).map_err(failed)?;
+        let names = target.list().map_err(failed)?;
+        if let Some(manifest) = of {
+            if names.iter().any(|name| name == names::ARCHIVE_OWNER) {
+                checkpoint::check_archive_owner(&*target, manifest.store_id).map_err(failed)?;
+            } else if names.is_empty() && manifest.archived > Lsn::ZERO {
+                let reason = "it is gone, or not mounted, or compressed by a program";
+                return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)));
+            }
+        }
+        let is_elsewhere = dir.path() != path;
+        for name in names {
             let place = Place::Archive(target.clone(), name.clone());
             if let Some((base, last)) = names::parse_archived(&name) {
                 self.segments.push((base, Some(last), place));
-                let shown = if is_elsewhere { format!("{path}/{name}") } else { name };
+                let shown = if is_elsewhere { path.join(name).to_string_lossy().into_owned() } else { name };
                 self.shown.insert(base, shown.into());
             } else if names::is_part(&name) {
                 self.parts.push((name, place));
@@ -207,10 +225,12 @@ impl Found {
             trail,
             store_id,
             options,
+            ends_with_store: behind.is_none(),
             checkpoints,
             bases,
             shown: self.shown,
             damaged: self.damaged,
+            away: self.away,
             missing,
             proven,
         }

@@ -12,7 +12,7 @@ use crate::format::names;
 use crate::lsn::Lsn;
 use crate::storage::archive::Destination;
 use crate::storage::dir::Dir;
-use crate::storage::{ArchiveTarget, File, read_full_at};
+use crate::storage::{ArchiveTarget, File};
 use crate::wal::{SegmentSummary, Wal};
 
 /// What is known about a store's archive. Whoever changes which files are the store holds it.
@@ -56,6 +56,25 @@ impl Archiver {
             && manifest.checkpoints.iter().all(|checkpoint| self.checkpoints.contains(&checkpoint.generation))
     }
 
+    /// What [`run`](Archiver::run) would copy, if nothing fails. Changes nothing.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub(crate) fn foresee(&self, archiving: &Archiving<'_>) -> Result<Vec<FileReason>> {
+        let Archiving { dir, wal, manifest, segments, .. } = archiving;
+        let names = self.look(manifest, wal.durable_lsn());
+        let names = names.map_err(|source| Error::io("archive", dir.path(), source))?;
+        let closed = segments.split_last().map_or(&[][..], |(_, closed)| closed).iter();
+        let segments = closed.map(|one| (names::archived(one.base_lsn, one.last_lsn), one.file.to_string()));
+        let parts = manifest.checkpoints.iter().flat_map(Checkpoint::files).map(|file| (file.clone(), file));
+        let missing = segments.chain(parts).filter(|(name, _)| !names.contains(name));
+        let file_reason = |(name, file)| FileReason {
+            file,
+            reason: format!("not there yet; it is copied to {name} first"),
+        };
+        Ok(missing.map(file_reason).collect())
+    }
+
     /// Copies what is finished and not there yet: segments, oldest first, then checkpoints. Says what was copied, also
     /// before a failure.
     ///
@@ -77,7 +96,7 @@ impl Archiver {
         copied: &mut Vec<FileReason>,
     ) -> Result<()> {
         let bytes = self.bytes_of(archiving);
-        archiving.pace.expect(bytes);
+        archiving.pace.expect_copies(bytes);
         let failed = |source| Error::io("archive", archiving.dir.path(), source);
         let seen = (self.archived, self.reach, self.checkpoints.clone());
         let claimed = self.claim(archiving.manifest, archiving.wal.durable_lsn());
@@ -112,37 +131,18 @@ impl Archiver {
     /// often an empty directory, and a second archive begun there would be a hole in the first. Returns what it holds.
     ///
     /// Looked at each time, because a disk may go at any time.
-    fn claim(&self, manifest: &Manifest, durable: Lsn) -> io::Result<Vec<String>> {
-        let mut names = self.target.list()?;
+    fn look(&self, manifest: &Manifest, durable: Lsn) -> io::Result<Vec<String>> {
+        let names = self.target.list()?;
         if names.iter().any(|name| name == names::MANIFEST) {
             let reason = "a store is there; an archive needs a directory of its own";
             return Err(io::Error::other(reason));
         }
-        let owner = manifest.store_id.to_string();
-        let is_ours = |file: Arc<dyn File>| {
-            let mut bytes = vec![0; owner.len() + 1];
-            let filled = read_full_at(&*file, &mut bytes, 0)?;
-            if bytes[..filled] == *owner.as_bytes() {
-                return Ok(());
-            }
-            let found = String::from_utf8_lossy(&bytes[..filled]).into_owned();
-            let reason =
-                format!("the archive belongs to store {found}, and this is {owner}; choose another one");
-            Err(io::Error::other(reason))
-        };
         let begun = manifest.archived.max(self.reach);
         if begun > Lsn::ZERO {
             check_that_it_is_there(&names, begun)?;
         }
-        // If it is there already, this makes sure that all names are durable: an earlier process may have died before.
-        match self.target.store(names::ARCHIVE_OWNER, &mut owner.as_bytes(), &is_ours) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                is_ours(self.target.open(names::ARCHIVE_OWNER)?)?;
-            }
-            stored => {
-                stored?;
-                names.push(names::ARCHIVE_OWNER.to_owned());
-            }
+        if names.iter().any(|name| name == names::ARCHIVE_OWNER) {
+            checkpoint::check_archive_owner(&*self.target, manifest.store_id)?;
         }
         let reach = reach_of(&names);
         if reach > durable {
@@ -151,6 +151,24 @@ impl Archiver {
                  one; choose another archive for it"
             );
             return Err(io::Error::other(reason));
+        }
+        Ok(names)
+    }
+
+    /// Looks at it, and begins it if it is new. All that it holds is durable then.
+    fn claim(&self, manifest: &Manifest, durable: Lsn) -> io::Result<Vec<String>> {
+        let mut names = self.look(manifest, durable)?;
+        let owner = manifest.store_id.to_string();
+        let is_ours = |file: Arc<dyn File>| checkpoint::check_owner_file(&*file, manifest.store_id);
+        // If it is there already, this makes sure that all names are durable: an earlier process may have died before.
+        match self.target.store(names::ARCHIVE_OWNER, &mut owner.as_bytes(), &is_ours) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                checkpoint::check_archive_owner(&*self.target, manifest.store_id)?;
+            }
+            stored => {
+                stored?;
+                names.push(names::ARCHIVE_OWNER.to_owned());
+            }
         }
         Ok(names)
     }

@@ -51,6 +51,17 @@ pub struct DirArchive {
     path: PathBuf,
 }
 
+/// The archive in a directory, of which what is compressed can be read, too, if this library knows how.
+///
+/// # Errors
+/// As [`DirArchive::new`].
+pub(crate) fn readable(storage: &Arc<dyn Storage>, path: &Path) -> io::Result<Arc<dyn ArchiveTarget>> {
+    let archive = DirArchive::new(storage.clone(), path)?;
+    #[cfg(feature = "lz4")]
+    let archive = super::Compressed::new(archive);
+    Ok(Arc::new(archive))
+}
+
 /// How much is copied at once.
 const CHUNK_BYTES: usize = 256 << 10;
 

@@ -175,10 +175,10 @@ impl SegmentRecords {
     }
 
     /// A segment that was there a moment ago was removed by a writer: nobody is kept from that by a reader in another
-    /// process.
+    /// process. From an archive nobody removes anything.
     fn gone(&self, error: Error) -> Error {
         match &error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && self.shown.is_none() => {
                 Error::Compacted { oldest: self.until.next() }
             }
             _ => error,
@@ -242,6 +242,7 @@ impl Iterator for SegmentRecords {
 pub struct LogReader {
     segments: VecDeque<SegmentRecords>,
     live: bool,
+    incomplete: Option<Error>,
 }
 
 impl LogReader {
@@ -282,14 +283,19 @@ impl LogReader {
             };
             segments.push_back(SegmentRecords::new(dir.clone(), base, until));
         }
-        Ok(LogReader { segments, live })
+        Ok(LogReader { segments, live, incomplete: None })
     }
 
-    /// Lets the records of some segments name another file.
-    pub(crate) fn shown_as(mut self, shown: &BTreeMap<Lsn, Arc<str>>) -> LogReader {
+    /// Lets the records of some segments name another file, and says what is missing before them.
+    pub(crate) fn of_trail(
+        mut self,
+        shown: &BTreeMap<Lsn, Arc<str>>,
+        incomplete: Option<Error>,
+    ) -> LogReader {
         for segment in &mut self.segments {
             segment.shown = shown.get(&segment.base).cloned();
         }
+        self.incomplete = incomplete;
         self
     }
 
@@ -321,6 +327,12 @@ impl LogReader {
     /// True if a writer has the log open.
     pub fn is_live(&self) -> bool {
         self.live
+    }
+
+    /// Why it begins later than it should: the archive that has what came before is away or another store's, or a file in
+    /// it is missing. `None` if nothing is known to be missing, and for a log alone.
+    pub fn incomplete(&self) -> Option<&Error> {
+        self.incomplete.as_ref()
     }
 }
 

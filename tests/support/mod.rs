@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use forelog::format::record::RecordKind;
 use forelog::storage::{SimDisk, Storage};
 use forelog::wal::{LogReader, Record, Wal};
-use forelog::{Lsn, Options, WalOptions};
+use forelog::{Db, Lsn, Options, WalOptions};
 
 /// Where the log or the store of a test is.
 pub(crate) const DIR: &str = "data";
@@ -36,6 +36,19 @@ pub(crate) fn store_on(disk: &(impl Storage + Clone)) -> Options {
         .segment_bytes(SEGMENT_BYTES)
         .idle_mark(None)
         .spare_ahead(false)
+}
+
+/// Where its archive is.
+pub(crate) const ARCHIVE: &str = "deep/archive";
+
+/// The same, which takes checkpoints only when it is told to.
+pub(crate) fn by_hand(disk: &(impl Storage + Clone)) -> Options {
+    store_on(disk).checkpoint_after_bytes(None)
+}
+
+/// Fills segments: about ten puts each.
+pub(crate) fn fill(db: &Db, count: u64) {
+    (0..count).for_each(|number| _ = db.put(format!("key{}", number % 60), vec![b'v'; 300]).unwrap());
 }
 
 /// All that an open log holds, marks included.

@@ -37,9 +37,9 @@ pub fn prune(db: &Db, dry_run: bool, out: &mut Output) -> Result<Outcome, Failur
         out.record(&[("removed", list(&removed)), ("archived", list(&archived)), ("kept", list(&kept))])?;
         return Ok(Outcome::Done);
     }
-    let gone = if dry_run { "would go" } else { "removed" };
+    let (gone, copied) = if dry_run { ("would go", "would be copied") } else { ("removed", "archived") };
     let mut rows = out.rows(&["what", "file", "reason"])?;
-    for (what, files) in [(gone, removed), ("archived", archived), ("kept", kept)] {
+    for (what, files) in [(gone, removed), (copied, archived), ("kept", kept)] {
         for FileReason { file, reason, .. } in files {
             rows.row(&[Cell::text(what), Cell::text(file), Cell::text(reason)])?;
         }

@@ -11,7 +11,7 @@ use forelog::{DEFAULT_KEYSPACE, Lsn, care};
 use super::Log;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Cell;
+use crate::output::{Cell, say};
 
 /// A log that is being read from its beginning.
 pub struct Walk {
@@ -29,7 +29,11 @@ impl Walk {
         let known = care::keyspaces(dir);
         let is_store = known.is_ok();
         keyspaces.extend(known.unwrap_or_default());
-        Ok(Walk { reader: care::read_log(dir)?, keyspaces, is_store })
+        let reader = care::read_log(dir)?;
+        if let Some(error) = reader.incomplete() {
+            say(format_args!("forelog: what came before is missing: {error}"));
+        }
+        Ok(Walk { reader, keyspaces, is_store })
     }
 
     /// True if a writer has the log open.
