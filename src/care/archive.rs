@@ -12,9 +12,9 @@ use crate::format::manifest::Manifest;
 use crate::format::{StoreId, names};
 use crate::lsn::Lsn;
 use crate::recovery;
-use crate::storage::archive::{Gathered, Place};
+use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
-use crate::storage::{ArchiveTarget, DirArchive, Storage, read_full_at};
+use crate::storage::{ArchiveTarget, Storage, read_full_at};
 use crate::wal::{self, ArchivedSegment, Problem};
 
 /// What was found.
@@ -33,10 +33,7 @@ pub(super) struct Archived {
 /// [`Error::Io`].
 pub(super) fn verify(storage: &Arc<dyn Storage>, path: &str, of: Option<&Manifest>) -> Result<Archived> {
     let failed = |source| Error::io("list the archive", path.as_ref(), source);
-    let archive = DirArchive::new(storage.clone(), path).map_err(failed)?;
-    #[cfg(feature = "lz4")]
-    let archive = crate::storage::Compressed::new(archive);
-    let target: Arc<dyn ArchiveTarget> = Arc::new(archive);
+    let target = archive::readable(storage, path.as_ref()).map_err(failed)?;
     let names = target.list().map_err(failed)?;
     let mut reading = Reading {
         path,

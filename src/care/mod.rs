@@ -1,9 +1,11 @@
-//! Looking after a store on disk, without opening it: [`survey`] and [`verify`].
+//! Looking after a store on disk, without opening it: [`survey`], [`verify`], [`repair()`].
 //!
-//! Both read only, and both work beside a live writer: they take no lock that would stop it, say that it is there,
+//! The first two read only, and both work beside a live writer: they take no lock that would stop it, say that it is there,
 //! and judge only what is proven to be durable.
 
 mod archive;
+mod pieces;
+mod repair;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,10 @@ use crate::recovery::{self, Source};
 use crate::storage::dir::Dir;
 use crate::storage::{RealDisk, Storage};
 use crate::wal::{self, Given, LogReader, LogStatus, Problem, SegmentSummary};
+
+pub use self::repair::{
+    LostRange, Repair, RepairAction, plan_repair, plan_repair_on, repair, repair_on, salvage, salvage_on,
+};
 
 /// What is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -133,7 +139,8 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
 }
 
 /// All records of the log of a store, and of its archive before it, or of an archive alone, on the real disk; as
-/// [`LogReader`] reads a log alone. So the trail of all operations outlives pruning.
+/// [`LogReader`] reads a log alone. So the trail of all operations outlives pruning. Where something of it is missing,
+/// it begins behind that, and [`LogReader::incomplete`] says why.
 ///
 /// # Errors
 /// [`Error::NoStore`] where there is neither a store, nor an archive, nor a log; what is wrong with a header or with the
@@ -154,7 +161,7 @@ pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<
         Ok(_) => wal::look_again(&dir, |live| {
             let source = Source::find(&dir, None)?;
             let reader = LogReader::plan(&source.trail, source.given(), live);
-            Ok(reader.map_err(|error| source.told(error))?.shown_as(&source.shown))
+            Ok(reader.map_err(|error| source.told(error))?.of_trail(&source.shown, source.incomplete()))
         }),
     }
 }

@@ -24,9 +24,11 @@ mod load;
 pub(crate) mod manifest;
 mod pace;
 mod part;
+mod salvage;
 mod take;
 
-pub(crate) use self::archive::{archive, read_manifest};
+pub(crate) use self::archive::{archive, check_archive_owner, check_owner_file, read_manifest};
 pub(crate) use self::load::{Sink, keyspaces, load};
 pub(crate) use self::pace::{Breaks, Pace, Pacing};
+pub(crate) use self::salvage::{Sound, salvage};
 pub(crate) use self::take::{Taking, take};

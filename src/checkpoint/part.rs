@@ -177,6 +177,17 @@ impl PartReader {
         Ok(Some(Block { header, body: &self.body }))
     }
 
+    /// Moves behind a block whose body is damaged. False if it is the header: then nothing says where the next one begins.
+    pub(super) fn skip(&mut self) -> Result<bool> {
+        let mut bytes = [0; BLOCK_HEADER_BYTES];
+        let filled = self.file.read_at(&mut bytes, self.at)?;
+        let header = BlockHeader::decode(&bytes[..filled], self.header.salt, self.at);
+        let next =
+            header.and_then(|header| self.at.checked_add(BLOCK_HEADER_BYTES as u64 + header.body_bytes));
+        self.at = next.unwrap_or(self.at);
+        Ok(next.is_some())
+    }
+
     /// The error for damage at the place where the next block is expected.
     pub(super) fn damaged(&self) -> Error {
         let flaw = Flaw::Corrupt(CorruptionKind::Checkpoint);

@@ -77,11 +77,18 @@ pub fn part(lsn: Lsn, generation: u64, part: u32) -> String {
 
 /// True for the name of a checkpoint's part.
 pub fn is_part(name: &str) -> bool {
-    let Some(numbers) = name.strip_suffix(".ckpt") else { return false };
-    let fields: Vec<&str> = numbers.split('-').collect();
-    let digits =
-        |text: &&str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
-    fields.len() == 3 && fields[0].len() == 20 && fields.iter().all(digits)
+    parse_part(name).is_some()
+}
+
+/// The LSN, the generation and the number of the part of this name.
+pub fn parse_part(name: &str) -> Option<(Lsn, u64, u32)> {
+    let mut fields = name.strip_suffix(".ckpt")?.split('-');
+    let (lsn, generation, part) = (fields.next()?, fields.next()?, fields.next()?);
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if fields.next().is_some() || !are_digits(generation) || !are_digits(part) {
+        return None;
+    }
+    Some((parse_lsn(lsn)?, generation.parse().ok()?, part.parse().ok()?))
 }
 
 /// True for a file of ours that was under construction when its process ended. Anybody else's `*.tmp` is none.
@@ -111,6 +118,7 @@ mod tests {
     fn parts_of_checkpoints() {
         assert_eq!(part(Lsn::new(42), 3, 0), "00000000000000000042-3-0.ckpt");
         assert!(is_part(&part(Lsn::new(42), u64::MAX, u32::MAX)));
+        assert_eq!(parse_part(&part(Lsn::new(42), 3, 5)), Some((Lsn::new(42), 3, 5)));
         for other in ["42-3-0.ckpt", "00000000000000000042-3.ckpt", "00000000000000000042-3-x.ckpt", "a.ckpt"]
         {
             assert!(!is_part(other), "{other}");

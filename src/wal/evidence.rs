@@ -37,25 +37,46 @@ pub(super) fn stronger(one: Option<Evidence>, other: Option<Evidence>) -> Option
 /// Scans a segment from `from` to its end.
 pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
     let mut rest = Rest { all_zeros: true, evidence: None, seal: None };
+    rest.all_zeros = look_at_places(segment, from.offset, |offset, bytes| {
+        rest.evidence = stronger(rest.evidence, evidence_at(segment, from, offset, bytes));
+        rest.seal = rest.seal.or_else(|| Seal::decode(bytes, segment.header.salt, offset));
+        true
+    })?;
+    Ok(rest)
+}
+
+/// Finds the first plausible record header behind `from`: its LSN, and where it stands.
+pub(super) fn next_header(segment: &Segment, from: Position) -> Result<Option<(Lsn, u64)>> {
+    let mut found = None;
+    look_at_places(segment, from.offset + RECORD_ALIGNMENT, |offset, bytes| {
+        found = plausible(segment, from, offset, bytes).map(|header| (header.lsn, offset));
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// Calls `look` with every place of a segment from `from` on where something may begin, and with the bytes there, until it
+/// says that this is enough. Windows of zeros are left out; true if there were no others.
+fn look_at_places(segment: &Segment, from: u64, mut look: impl FnMut(u64, &[u8]) -> bool) -> Result<bool> {
+    let mut all_zeros = true;
     let mut window =
         vec![0; WINDOW_BYTES.min(usize::try_from(segment.header.file_len).unwrap_or(WINDOW_BYTES))];
     let zeros = vec![0; window.len()];
-    let mut at = from.offset;
+    let mut at = from;
     loop {
-        let left = usize::try_from(segment.header.file_len - at).unwrap_or(usize::MAX).min(window.len());
+        let left = usize::try_from(segment.header.file_len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let left = left.min(window.len());
         let filled = segment.file.read_at(&mut window[..left], at)?;
         let bytes = &window[..filled];
         // Most windows are zeros. Comparing slices is one call of `memcmp`, fast in an unoptimised build too.
         if bytes != &zeros[..filled] {
-            rest.all_zeros = false;
-            for start in (0..filled).step_by(STEP) {
-                let (offset, bytes) = (at + start as u64, &bytes[start..]);
-                rest.evidence = stronger(rest.evidence, evidence_at(segment, from, offset, bytes));
-                rest.seal = rest.seal.or_else(|| Seal::decode(bytes, segment.header.salt, offset));
+            all_zeros = false;
+            if !(0..filled).step_by(STEP).all(|start| look(at + start as u64, &bytes[start..])) {
+                return Ok(false);
             }
         }
         if filled < window.len() {
-            return Ok(rest);
+            return Ok(all_zeros);
         }
         // The next window begins where a header would no longer have fitted into this one.
         at += (filled - RECORD_HEADER_BYTES + STEP) as u64;
@@ -69,14 +90,20 @@ const _: () = assert!(WINDOW_BYTES.is_multiple_of(STEP) && RECORD_HEADER_BYTES.i
 
 /// The evidence that stands at `offset`, if a plausible record header does.
 fn evidence_at(segment: &Segment, from: Position, offset: u64, bytes: &[u8]) -> Option<Evidence> {
+    let header = plausible(segment, from, offset, bytes)?;
+    let source = EvidenceSource::Record { lsn: header.lsn, offset };
+    Some(Evidence { lsn: header.durable_lsn, source })
+}
+
+/// The record header at `offset`, if it could be one that follows `from`.
+fn plausible(segment: &Segment, from: Position, offset: u64, bytes: &[u8]) -> Option<RecordHeader> {
     let header = RecordHeader::decode(bytes, segment.header.salt, offset)?;
     // Between the expected record and this place there is room for so many records, and no more.
     let room = (offset - from.offset) / stored_bytes(0);
     let possible = header.lsn >= from.lsn && header.lsn.distance_from(from.lsn) <= room;
     let end = offset.checked_add(header.stored_bytes());
     let fits = end.is_some_and(|end| end <= segment.header.records_end());
-    let source = EvidenceSource::Record { lsn: header.lsn, offset };
-    (fits && possible).then_some(Evidence { lsn: header.durable_lsn, source })
+    (fits && possible).then_some(header)
 }
 
 /// What is known about the end of the last segment, for [`judge`].

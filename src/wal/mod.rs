@@ -16,7 +16,7 @@
 //!
 //! Where to read next, in this order: `log` (writing), `rotate`, `tail` (appending), `queue` and `gate` (one write and one
 //! sync for many threads), `build` and `spare` (how a segment comes to its name), `evidence` and `replay` (reading it
-//! back), `opening` (by many threads), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`.
+//! back), `opening` (by many threads), `open` (after a crash), `cut`, `keeper`, `future`, `reader`, `verify`, `salvage`.
 
 mod append;
 mod archive;
@@ -41,6 +41,7 @@ mod reader;
 mod remove;
 mod replay;
 mod rotate;
+mod salvage;
 mod segment_reader;
 mod spare;
 mod start;
@@ -73,6 +74,7 @@ pub(crate) use self::reader::look_again;
 pub use self::reader::{LogReader, Record, Records, SegmentRecords};
 pub(crate) use self::replay::RecordRef;
 pub use self::replay::{SegmentState, SegmentSummary};
+pub(crate) use self::salvage::{Lost, salvage, salvage_archived};
 pub(crate) use self::verify::verify;
 pub use self::verify::{LogStatus, LogVerification, Problem};
 

@@ -1,4 +1,4 @@
-//! info, log and verify: on a sound store, a torn one, a damaged one, and a log alone.
+//! info, log, verify and repair: on a sound store, a torn one, a damaged one, and a log alone.
 
 use std::fs;
 
@@ -288,4 +288,42 @@ fn the_claim_of_durability_can_be_repeated() {
     let text = place.ok(&args).text();
     assert!(text.contains("checkpoint\t") && text.ends_with("violations\t0\n"), "{text}");
     assert!(fs::read_dir(place.path(".")).unwrap().next().is_none(), "nothing is written");
+}
+
+#[test]
+fn repair_says_what_it_would_do_and_does_it() {
+    let place = Place::with(&[("a", "1"), ("b", "2"), ("c", "3")]);
+    let sound = place.run(&["repair", "demo", "-f", "json"]);
+    assert_eq!((sound.code, sound.text().as_str()), (0, "{\"actions\":[],\"lost\":[]}\n"));
+    assert_eq!(place.run(&["repair", "demo", "--apply", "--out", "copy"]).code, 0);
+    assert!(!place.path("copy").exists(), "a sound store is left alone");
+    assert_eq!(place.run(&["repair", "nowhere"]).code, 5);
+
+    // A torn end: in place.
+    let end = end_of_log(&place);
+    change(&place, SEGMENT, |bytes| bytes[end..end + 30].fill(7));
+    let torn = place.run(&["repair", "demo", "-f", "json"]);
+    assert_eq!(torn.code, 1);
+    let told = torn.json().remove(0);
+    assert!(told["actions"][0]["action"].as_str().unwrap().starts_with("cut off the unfinished write"));
+    assert_eq!(place.run(&["repair", "demo", "--apply"]).code, 0);
+    assert_eq!(place.run(&["verify", "demo"]).code, 0);
+
+    // Damage: into another directory.
+    let records = place.ok(&["log", "demo", "-f", "json"]).json();
+    let record = records.iter().find(|record| record["ops"][0]["key"] == "b").unwrap();
+    let (offset, lsn) = (record["offset"].as_u64().unwrap(), record["lsn"].as_u64().unwrap());
+    change(&place, SEGMENT, |bytes| bytes[usize::try_from(offset).unwrap() + 50] ^= 1);
+    let before = fs::read(place.path(SEGMENT)).unwrap();
+    let told = place.run(&["repair", "demo"]);
+    assert_eq!(told.code, 1);
+    assert!(told.text().contains(&format!("lost\tLSN {lsn} to {lsn}\t")), "{}", told.text());
+    let refused = place.run(&["repair", "demo", "--apply"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("--out DIR2 writes what is sound of it"), "{}", refused.err);
+    let done = place.run(&["repair", "demo", "--apply", "--out", "copy", "-f", "json"]);
+    assert_eq!((done.code, &done.json()[0]["lost"][0]["to_lsn"]), (0, &lsn.into()));
+    assert_eq!(fs::read(place.path(SEGMENT)).unwrap(), before, "as it was");
+    assert_eq!(place.ok(&["scan", "copy"]).text(), "a\t1\nc\t3\n");
+    assert_eq!(place.run(&["repair", "demo", "--apply", "--out", "copy"]).code, 2, "it is there already");
 }

@@ -108,6 +108,8 @@ pub enum Command {
     Log(Log),
     /// Read every byte of a store and its archive, or of an archive, and judge it; change nothing
     Verify(Dir),
+    /// Say what would make a damaged store sound again, and what is lost; with --apply, do it
+    Repair(Repair),
     /// Take a checkpoint, so that opening need not replay what came before
     Checkpoint(Dir),
     /// Remove what recovery needs no more and no policy keeps
@@ -165,6 +167,18 @@ pub struct Restore {
     /// The state at this time, as 2026-11-25T09:30:00Z
     #[arg(long, value_name = "T")]
     pub to_time: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// The directory of the store
+    pub dir: PathBuf,
+    /// Do it; without this, nothing is changed
+    #[arg(long)]
+    pub apply: bool,
+    /// Where whatever is sound of a damaged store goes, as a store of its own: a directory that is missing or empty
+    #[arg(long, value_name = "DIR2")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ pub mod import;
 pub mod info;
 pub mod log;
 pub mod manual;
+pub mod repair;
 pub mod scan;
 pub mod verify;
 
@@ -60,6 +61,7 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Backup(args) => copies::run_backup(&args, app),
         Command::Restore(args) => copies::run_restore(&args, app),
         Command::Verify(args) => verify::run(&args, app),
+        Command::Repair(args) => repair::run(&args, app),
         Command::CrashTest(args) => crash_test::run(&args, app),
         Command::Completions { shell } => manual::completions(shell, app),
         Command::Man => manual::page(app),

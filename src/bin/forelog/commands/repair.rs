@@ -1,0 +1,65 @@
+//! `repair`: makes a sound store of a damaged one, or says what that would take.
+
+use forelog::care::{self, LostRange, Repair, RepairAction};
+
+use super::App;
+use crate::args;
+use crate::failure::{Failure, Outcome};
+use crate::output::{Cell, Fields, Format, Output};
+
+pub fn run(args: &args::Repair, app: &mut App) -> Result<Outcome, Failure> {
+    let (dir, globals) = (&args.dir, app.globals.clone());
+    let plan = || care::plan_repair(dir);
+    let repair = match (&args.out, args.apply) {
+        (_, false) => plan()?,
+        (Some(out), true) => care::salvage(dir, out)?,
+        (None, true) => care::repair(dir)?,
+    };
+    answer(&repair, &mut app.out)?;
+    if repair.actions.is_empty() {
+        globals.say(format_args!("{} is sound; there is nothing to repair", dir.display()));
+        return Ok(Outcome::Done);
+    }
+    let is_left = args.out.is_none() && !repair.in_place;
+    if args.apply && is_left {
+        app.out.flush()?;
+        return Err(Failure::Usage(format!(
+            "nothing was changed: {} is damaged, and is not mended in place; --out DIR2 writes what is sound of it into another directory",
+            dir.display()
+        )));
+    }
+    if !args.apply {
+        let out = if is_left { " --out DIR2" } else { "" };
+        globals.say(format_args!("nothing was changed; --apply{out} does it"));
+        return Ok(Outcome::Negative);
+    }
+    if let Some(out) = &args.out {
+        globals.say(format_args!("{} has what is sound; {} is as it was", out.display(), dir.display()));
+    }
+    Ok(Outcome::Done)
+}
+
+fn answer(repair: &Repair, out: &mut Output) -> Result<(), Failure> {
+    if out.format() == Format::Json {
+        let actions = repair.actions.iter().map(|action| -> Fields<'_> {
+            vec![("file", Cell::text(&*action.file)), ("action", Cell::text(&*action.action))]
+        });
+        let lost = repair.lost.iter().map(|range| -> Fields<'_> {
+            vec![("from_lsn", range.from_lsn.into()), ("to_lsn", range.to_lsn.map_or(Cell::Null, Cell::from))]
+        });
+        let (actions, lost) = (Cell::List(actions.collect()), Cell::List(lost.collect()));
+        return out.record(&[("actions", actions), ("lost", lost)]);
+    }
+    let mut rows = out.rows(&["what", "where", "how"])?;
+    for RepairAction { file, action, .. } in &repair.actions {
+        rows.row(&[Cell::text("repair"), Cell::text(&**file), Cell::text(&**action)])?;
+    }
+    for LostRange { from_lsn, to_lsn, .. } in &repair.lost {
+        let lsns = match to_lsn {
+            Some(to_lsn) => format!("LSN {from_lsn} to {to_lsn}"),
+            None => format!("LSN {from_lsn} to the end"),
+        };
+        rows.row(&[Cell::text("lost"), Cell::text(lsns), Cell::text("no sound copy of it was found")])?;
+    }
+    rows.finish()
+}

@@ -1,0 +1,241 @@
+//! What is sound of a damaged store: everything that has a right checksum.
+//!
+//! That is the newest checkpoint that is whole, the records behind it, and, for what is lost of them, the archive and the
+//! sound blocks of newer checkpoints. Pieces may come in any order and more than once: of the versions of a key the newest
+//! wins (the tables see to that, as they do for recovery by many threads).
+//!
+//! Older checkpoints than that are left out: a key that was deleted since would come back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::checkpoint::{self, Pace, Sound, manifest};
+use crate::error::{Error, Result};
+use crate::format::manifest::{Checkpoint, Manifest};
+use crate::format::record::RecordKind;
+use crate::format::{KeyspaceId, Op, StoreId, batch_body, names};
+use crate::lsn::Lsn;
+use crate::memtable::{Memtable, Tracker};
+use crate::options::default_persisted;
+use crate::recovery::{self, Forking, Unhurried};
+use crate::storage::ArchiveTarget;
+use crate::storage::archive::{self, Gathered, Place};
+use crate::storage::dir::Dir;
+use crate::wal::{self, Given, Lost, RecordRef};
+
+/// All that is sound.
+pub(super) struct Pieces {
+    manifest: Option<Manifest>,
+    store_id: Option<StoreId>,
+    /// The default keyspace; the others are entered in the end, when all names are known.
+    catalog: Catalog,
+    tables: BTreeMap<KeyspaceId, Arc<Memtable>>,
+    /// When they were created, and their names.
+    keyspaces: BTreeMap<KeyspaceId, (Lsn, String)>,
+    pub(super) lost: Lost,
+    last_lsn: Lsn,
+    /// How many operations were read, and entries of checkpoints.
+    pub(super) operations: u64,
+}
+
+impl Pieces {
+    pub(super) fn gather(dir: &Dir) -> Result<Pieces> {
+        let files = dir.list()?;
+        let manifest = match files.iter().any(|name| name == names::MANIFEST) {
+            true => match manifest::read(dir) {
+                Err(Error::Corruption(_)) => None,
+                read => Some(read?),
+            },
+            false => None,
+        };
+        let mut pieces = Pieces {
+            store_id: manifest.as_ref().map(|manifest| manifest.store_id),
+            manifest,
+            catalog: Catalog::new(Tracker::new(Lsn::ZERO)),
+            tables: BTreeMap::new(),
+            keyspaces: BTreeMap::new(),
+            lost: Lost::default(),
+            last_lsn: Lsn::ZERO,
+            operations: 0,
+        };
+        let archive = Archive::of(dir, pieces.manifest.as_ref());
+        let base = pieces.read_checkpoints(dir, &files, archive.as_ref())?;
+        pieces.read_log(dir, base)?;
+        if let Some(archive) = archive {
+            pieces.read_archive(&archive);
+        }
+        Ok(pieces)
+    }
+
+    /// Takes the newest checkpoint that is whole, wherever it is, and what is sound of those that are newer. Returns its
+    /// LSN.
+    fn read_checkpoints(&mut self, dir: &Dir, files: &[String], archive: Option<&Archive>) -> Result<Lsn> {
+        let own = self.manifest.iter().flat_map(|manifest| manifest.checkpoints.clone());
+        let mut known: Vec<(Dir, Checkpoint)> = own.map(|checkpoint| (dir.clone(), checkpoint)).collect();
+        let archived = archive.iter().flat_map(|archive| archive.checkpoints.clone());
+        known.extend(archived.filter_map(|checkpoint| Some((archive?.parts.clone(), checkpoint))));
+        // Newest first; of two copies that of the store.
+        known.sort_by_key(|(_, checkpoint)| std::cmp::Reverse((checkpoint.lsn, checkpoint.generation)));
+        if self.manifest.is_none() {
+            // Whether it has all its parts only the manifest knew: so it is taken, and what it has counts as lost.
+            let newest = files.iter().filter_map(|name| names::parse_part(name)).max();
+            if let Some((lsn, generation, _)) = newest {
+                self.take_blocks(dir, lsn, generation)?;
+            }
+        }
+        for (at, checkpoint) in known {
+            let (lsn, generation) = (checkpoint.lsn(), checkpoint.generation);
+            self.last_lsn = self.last_lsn.max(lsn);
+            let checked = self.store_id.map(|id| recovery::check_checkpoint(&at, id, &checkpoint));
+            match checked {
+                None | Some(Err(Error::Corruption(_))) => self.take_blocks(&at, lsn, generation)?,
+                Some(checked) => {
+                    checked?;
+                    self.take_blocks(&at, lsn, generation)?;
+                    return Ok(lsn);
+                }
+            }
+        }
+        Ok(Lsn::ZERO)
+    }
+
+    fn take_blocks(&mut self, dir: &Dir, lsn: Lsn, generation: u64) -> Result<()> {
+        self.last_lsn = self.last_lsn.max(lsn);
+        checkpoint::salvage(dir, self.store_id, (lsn, generation), &mut |sound| match sound {
+            Sound::Keyspace { id, created, name } => self.create(id, created, name),
+            Sound::Entry { keyspace, lsn, key, value } => self.apply(keyspace, lsn, key, Some(value)),
+        })
+    }
+
+    /// Takes the records behind the checkpoint at `base`.
+    fn read_log(&mut self, dir: &Dir, base: Lsn) -> Result<()> {
+        let given = self.manifest.as_ref().map_or(Given::default(), recovery::given);
+        let mut undecodable = Vec::new();
+        let log = wal::salvage(dir, given, &mut |record| {
+            if record.header.lsn > base && !self.take(&record) {
+                undecodable.push(record.header.lsn);
+            }
+            Ok(())
+        })?;
+        // What lies between the checkpoint and the log.
+        let begins = given.first_segment.or(log.begins).unwrap_or(self.last_lsn.next());
+        self.lost.add(base.next(), begins.previous());
+        for (first, last) in log.lost.0 {
+            self.lost.add(first.max(base.next()), last);
+        }
+        undecodable.into_iter().for_each(|lsn| self.lost.add(lsn, lsn));
+        self.store_id = self.store_id.or(log.store_id);
+        self.last_lsn = self.last_lsn.max(log.last_lsn);
+        Ok(())
+    }
+
+    /// Takes from the archive what is lost. What cannot be read there stays lost.
+    fn read_archive(&mut self, archive: &Archive) {
+        for (base, last, name) in &archive.segments {
+            if !self.lost.meets(*base, *last) {
+                continue;
+            }
+            let Ok(file) = archive.target.open(name) else { continue };
+            let (mut found, lost) = (Vec::new(), self.lost.clone());
+            // What was read before an error is sound.
+            let _ = wal::salvage_archived(file, Path::new(name), (*base, *last), &mut |record| {
+                let lsn = record.header.lsn;
+                if lost.meets(lsn, lsn) && self.take(&record) {
+                    found.push(lsn);
+                }
+                Ok(())
+            });
+            found.into_iter().for_each(|lsn| self.lost.remove(lsn));
+        }
+    }
+
+    /// Takes a record; false if it holds no batch.
+    fn take(&mut self, record: &RecordRef<'_>) -> bool {
+        if record.header.kind != RecordKind::Data {
+            return true;
+        }
+        // All or nothing, as batches are.
+        if batch_body::ops(record.payload).any(|op| op.is_err()) {
+            return false;
+        }
+        let lsn = record.header.lsn;
+        for op in batch_body::ops(record.payload).flatten() {
+            match op {
+                Op::Put { keyspace, key, value } => self.apply(keyspace, lsn, key, Some(value)),
+                Op::Delete { keyspace, key } => self.apply(keyspace, lsn, key, None),
+                Op::CreateKeyspace { id, name } => self.create(id, lsn, name),
+            }
+        }
+        true
+    }
+
+    fn create(&mut self, id: KeyspaceId, created: Lsn, name: &str) {
+        self.operations += 1;
+        self.keyspaces.insert(id, (created, name.to_owned()));
+    }
+
+    fn apply(&mut self, id: KeyspaceId, lsn: Lsn, key: &[u8], value: Option<&[u8]>) {
+        self.operations += 1;
+        let table = match id {
+            KeyspaceId::DEFAULT => &self.catalog.default_space().table,
+            id => self.tables.entry(id).or_insert_with(|| self.catalog.new_table()),
+        };
+        table.apply(lsn, key, value);
+    }
+
+    /// Writes all of it as a store.
+    pub(super) fn write(mut self, out: &Dir) -> Result<()> {
+        for id in self.tables.keys() {
+            // The record that created it is lost.
+            self.keyspaces.entry(*id).or_insert_with(|| (Lsn::ZERO, format!("recovered-{}", id.0)));
+        }
+        for (id, (created, name)) in &self.keyspaces {
+            let table = self.tables.remove(id).unwrap_or_else(|| self.catalog.new_table());
+            // A name can only be taken by chance.
+            let entered = self.catalog.create(*created, *id, name, table.clone());
+            entered.or_else(|_| self.catalog.create(*created, *id, &format!("{name}-{}", id.0), table)).ok();
+        }
+        let tracker = self.catalog.tracker().clone();
+        tracker.publish(self.last_lsn);
+        for space in self.catalog.all() {
+            while space.table.collect_garbage(usize::MAX) {}
+        }
+        let options = self.manifest.map_or_else(default_persisted, |manifest| manifest.options);
+        let parent = self.store_id.unwrap_or(StoreId([0; 16]));
+        let (catalog, snapshot, pace) = (&self.catalog, &tracker.snapshot(), Pace::new(&Unhurried, None, 1));
+        recovery::fork(out, Forking { parent, options, catalog, snapshot, threads: 1, pace }).map(drop)
+    }
+}
+
+/// What a store's archive has, if it can be read.
+struct Archive {
+    target: Arc<dyn ArchiveTarget>,
+    segments: Vec<(Lsn, Lsn, String)>,
+    checkpoints: Vec<Checkpoint>,
+    /// The checkpoints' parts.
+    parts: Dir,
+}
+
+impl Archive {
+    fn of(dir: &Dir, manifest: Option<&Manifest>) -> Option<Archive> {
+        let manifest = manifest?;
+        let path = Path::new(manifest.options.archive.as_ref()?);
+        let target = archive::readable(dir.storage(), path).ok()?;
+        checkpoint::check_archive_owner(&*target, manifest.store_id).ok()?;
+        let names = target.list().ok()?;
+        let segment =
+            |name: &String| names::parse_archived(name).map(|(base, last)| (base, last, name.clone()));
+        let is_manifest = |name: &&String| names::parse_archived_checkpoint(name).is_some();
+        let manifests = names.iter().filter(is_manifest);
+        let read = |name: &String| checkpoint::read_manifest(&*target, name).ok();
+        let checkpoints = manifests.filter_map(read).flat_map(|manifest| manifest.checkpoints).collect();
+        let mut parts = Gathered::default();
+        for name in names.iter().filter(|name| names::is_part(name)) {
+            parts.add(name.clone(), Place::Archive(target.clone(), name.clone()));
+        }
+        let segments = names.iter().filter_map(segment).collect();
+        Some(Archive { segments, checkpoints, parts: Dir::new(Arc::new(parts), path), target })
+    }
+}

@@ -1,0 +1,234 @@
+//! Makes a sound store of a damaged one: [`repair`], [`salvage`].
+//!
+//! | the store | in place | into another directory |
+//! | --- | --- | --- |
+//! | sound | nothing | nothing |
+//! | ends in an unfinished write | cut off, as opening does: nothing of it was ever acknowledged | – |
+//! | damaged | nothing | whatever is sound of it, with a list of the LSNs that are lost |
+//!
+//! What is sound is put together in `pieces`. The damaged store is only read: it is kept for whoever knows more than its
+//! bytes say.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::pieces::Pieces;
+use super::{Verification, verify_on};
+use crate::error::{Error, Result};
+use crate::format::names;
+use crate::lsn::Lsn;
+use crate::options::{CreateMode, Options};
+use crate::recovery;
+use crate::storage::dir::Dir;
+use crate::storage::{LockGuard, RealDisk, Storage};
+use crate::wal::{LogStatus, Lost, Problem};
+
+/// What repairing a store takes, or took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Repair {
+    /// How the store was found.
+    pub status: LogStatus,
+    /// What is done; nothing for a sound store.
+    pub actions: Vec<RepairAction>,
+    /// True if all of that happens in the store's own directory ([`repair`]); else it takes another one ([`salvage`]).
+    pub in_place: bool,
+    /// What is lost by it. An unfinished write that is cut off is no loss: it was not acknowledged.
+    pub lost: Vec<LostRange>,
+}
+
+/// Something that is done to repair a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RepairAction {
+    /// The file that it is about.
+    pub file: String,
+    /// What is done.
+    pub action: String,
+}
+
+/// LSNs of which nothing sound is left: what they wrote may be missing, or be there in an older version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LostRange {
+    /// The first.
+    pub from_lsn: Lsn,
+    /// The last. `None` if the file is gone that had the end of the log: nobody knows how long it was.
+    pub to_lsn: Option<Lsn>,
+}
+
+/// Says what is wrong with the store in a directory of the real disk, and what repairing it would do and lose; changes
+/// nothing.
+///
+/// # Errors
+/// [`Error::Locked`] if a writer has it open; [`Error::NoStore`]; [`Error::NotAStore`] for a log alone, whose records only
+/// its owner understands; [`Error::UnsupportedFormat`]; [`Error::Io`].
+///
+/// ```
+/// use forelog::{Db, care};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// db.put("a", "1")?;
+/// db.close()?;
+/// assert!(care::plan_repair(dir.path().join("data"))?.actions.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn plan_repair(path: impl AsRef<Path>) -> Result<Repair> {
+    plan_repair_on(Arc::new(RealDisk), path)
+}
+
+/// As [`plan_repair`], on this disk.
+///
+/// # Errors
+/// As [`plan_repair`].
+pub fn plan_repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Repair> {
+    let dir = Dir::new(storage, path.as_ref());
+    let _lock = keep_writers_out(&dir)?;
+    Ok(plan(&dir)?.0)
+}
+
+/// Repairs what can be repaired in place: cuts off an unfinished write, as opening the store would. Of what is cut, the
+/// bytes stay in the old file, or go to `lost/`. Durable when this returns. Any other damage is left as it is, and
+/// [`Repair::in_place`] is false.
+///
+/// # Errors
+/// As [`plan_repair`], and as opening the store.
+pub fn repair(path: impl AsRef<Path>) -> Result<Repair> {
+    repair_on(Arc::new(RealDisk), path)
+}
+
+/// As [`repair`], on this disk.
+///
+/// # Errors
+/// As [`repair`].
+pub fn repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Repair> {
+    let mut repair = plan_repair_on(storage.clone(), &path)?;
+    if repair.actions.is_empty() || !repair.in_place {
+        return Ok(repair);
+    }
+    let dir = Dir::new(storage.clone(), path.as_ref());
+    let options = Options::new().storage(storage).create(CreateMode::Never);
+    let opened = recovery::open(&dir, &options)?;
+    let kept_in = opened.report.log.torn.and_then(|torn| torn.kept_in);
+    if let Some(wal) = opened.wal {
+        wal.close()?;
+    }
+    if let (Some(kept_in), Some(action)) = (kept_in, repair.actions.first_mut()) {
+        action.action = format!("{}; its bytes are kept in {kept_in}", action.action);
+    }
+    Ok(repair)
+}
+
+/// Writes whatever is sound of a damaged store into a directory that is missing or empty, as a store of its own: it opens,
+/// and verifies. The damaged one is only read. Does nothing if the store is sound.
+///
+/// # Errors
+/// As [`plan_repair`]; [`Error::Exists`] if there is anything in `out`; [`Error::Io`].
+///
+/// ```
+/// use forelog::{Db, care};
+///
+/// let dir = tempfile::tempdir()?;
+/// let (path, out) = (dir.path().join("data"), dir.path().join("sound"));
+/// let db = Db::open(&path)?;
+/// db.put("a", "1")?; // LSN 1
+/// db.put("b", "2")?; // LSN 2
+/// db.close()?;
+/// // A byte rots, at the place where the first record has its key.
+/// let segment = path.join("00000000000000000001.wal");
+/// let mut bytes = std::fs::read(&segment)?;
+/// bytes[4096 + 50] ^= 1;
+/// std::fs::write(&segment, bytes)?;
+///
+/// assert!(Db::open(&path).is_err());
+/// let salvaged = care::salvage(&path, &out)?;
+/// assert_eq!((salvaged.lost[0].from_lsn.get(), salvaged.lost[0].to_lsn.unwrap().get()), (1, 1));
+/// assert_eq!(Db::open(&out)?.get("b")?.as_deref(), Some(&b"2"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn salvage(path: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<Repair> {
+    salvage_on(Arc::new(RealDisk), path, out)
+}
+
+/// As [`salvage`], on this disk.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn salvage_on(
+    storage: Arc<dyn Storage>,
+    path: impl AsRef<Path>,
+    out: impl AsRef<Path>,
+) -> Result<Repair> {
+    let (dir, out) = (Dir::new(storage.clone(), path.as_ref()), Dir::new(storage, out.as_ref()));
+    if !out.list()?.is_empty() {
+        return Err(Error::Exists { path: out.path().to_path_buf() });
+    }
+    let _lock = keep_writers_out(&dir)?;
+    let (mut repair, pieces) = plan(&dir)?;
+    if repair.actions.is_empty() {
+        return Ok(repair);
+    }
+    let pieces = match pieces {
+        Some(pieces) => pieces,
+        None => Pieces::gather(&dir)?,
+    };
+    repair.lost = told(&pieces.lost);
+    pieces.write(&out)?;
+    Ok(repair)
+}
+
+/// Holds the store's lock in the shared mode. A copy may have come without its lock file; then there is nobody.
+fn keep_writers_out(dir: &Dir) -> Result<Option<Box<dyn LockGuard>>> {
+    match dir.lock(names::LOCK, false) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is to be done, and what is sound of a store that is damaged.
+fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
+    let Verification { status, log_alone, problems, .. } = verify_on(dir.storage().clone(), dir.path())?;
+    let mut actions: Vec<RepairAction> = problems.iter().map(action_for).collect();
+    if status == LogStatus::Torn && !log_alone {
+        return Ok((Repair { status, actions, in_place: true, lost: Vec::new() }, None));
+    }
+    if actions.is_empty() && !log_alone {
+        return Ok((Repair { status, actions, in_place: true, lost: Vec::new() }, None));
+    }
+    let pieces = Pieces::gather(dir)?;
+    if log_alone && pieces.operations == 0 {
+        let reason = format!(
+            "it holds a log alone and no {}; what its records mean only its owner knows, who opens it with wal::Wal",
+            names::MANIFEST
+        );
+        return Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
+    }
+    if log_alone {
+        let action = "is gone: a store is made of what the log and the checkpoints say".to_owned();
+        actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
+    }
+    let lost = told(&pieces.lost);
+    Ok((Repair { status, actions, in_place: false, lost }, Some(pieces)))
+}
+
+fn action_for(problem: &Problem) -> RepairAction {
+    let Problem { file, offset, kind, .. } = problem;
+    let action = match kind.as_str() {
+        "torn" => format!("cut off the unfinished write at byte {offset}, which was never acknowledged"),
+        "missing_segment" => "is gone: take what the files around it say".to_owned(),
+        kind => format!("take what is sound of it: {kind} at byte {offset}"),
+    };
+    RepairAction { file: file.clone(), action }
+}
+
+fn told(lost: &Lost) -> Vec<LostRange> {
+    let range = |(first, last): &(Lsn, Lsn)| LostRange {
+        from_lsn: *first,
+        to_lsn: Some(*last).filter(|last| *last < Lsn::MAX),
+    };
+    lost.0.iter().map(range).collect()
+}

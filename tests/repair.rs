@@ -1,0 +1,291 @@
+//! Shows what repairing makes of damaged stores: what is said to be lost is lost, everything else is there, and the
+//! result opens and verifies. A sound store is left alone, and so is the damaged one.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use forelog::storage::{SimDisk, Storage};
+use forelog::wal::LogStatus;
+use forelog::{Db, Durability, Error, Lsn, WriteBatch, WriteOptions, care};
+
+use support::{ARCHIVE, DIR, by_hand, fill, segments, store_on};
+
+const OUT: &str = "out";
+
+/// Keys with their values, `keyspace/key` where it is not the default one.
+type State = BTreeMap<String, Option<Vec<u8>>>;
+
+/// A store of four segments without a checkpoint, and what each LSN wrote.
+fn history() -> (SimDisk, BTreeMap<u64, State>) {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    let users = db.keyspace("users").unwrap();
+    let mut written = BTreeMap::new();
+    for number in 0..24_u64 {
+        let mut batch = WriteBatch::new();
+        let (key, value) = (format!("key {}", number % 7), format!("<{number}>").repeat(150).into_bytes());
+        let mut state = State::from([(key.clone(), Some(value.clone()))]);
+        batch.put(&key, &value);
+        if number % 3 == 0 {
+            let gone = format!("key {}", (number + 3) % 7);
+            batch.delete(&gone);
+            state.insert(gone, None);
+            batch.put_in(&users, number.to_string(), "x");
+            state.insert(format!("users/{number}"), Some(b"x".to_vec()));
+        }
+        let lsn = db.write_with(batch, &WriteOptions::new()).unwrap();
+        written.insert(lsn.get(), state);
+    }
+    db.close().unwrap();
+    assert_eq!(segments(&disk).len(), 4);
+    (disk, written)
+}
+
+/// What is there if these LSNs are lost. LSN 1 creates the keyspace.
+fn without(written: &BTreeMap<u64, State>, lost: &[care::LostRange]) -> BTreeMap<String, Vec<u8>> {
+    let is_lost = |lsn: u64| {
+        lost.iter()
+            .any(|range| range.from_lsn.get() <= lsn && range.to_lsn.is_none_or(|last| lsn <= last.get()))
+    };
+    let mut state = BTreeMap::new();
+    for (_, change) in written.iter().filter(|(lsn, _)| !is_lost(**lsn)) {
+        for (key, value) in change {
+            match value {
+                Some(value) => _ = state.insert(key.clone(), value.clone()),
+                None => _ = state.remove(key),
+            }
+        }
+    }
+    let renamed = |(key, value): (String, Vec<u8>)| match is_lost(1) {
+        true => (key.replace("users/", "recovered-1/"), value),
+        false => (key, value),
+    };
+    state.into_iter().map(renamed).collect()
+}
+
+fn state_of(db: &Db) -> BTreeMap<String, Vec<u8>> {
+    let mut state = BTreeMap::new();
+    for name in db.keyspaces() {
+        let space = db.find_keyspace(&name).unwrap();
+        for entry in space.range::<&[u8]>(..) {
+            let key = String::from_utf8(entry.key().to_vec()).unwrap();
+            let key = if name == "default" { key } else { format!("{name}/{key}") };
+            state.insert(key, entry.value().to_vec());
+        }
+    }
+    state
+}
+
+/// Salvages a damaged disk, and checks that nothing but the result was written.
+fn salvaged(disk: &SimDisk) -> (care::Repair, SimDisk) {
+    let before: Vec<_> = disk.files().into_iter().map(|path| disk.read_file(path).unwrap()).collect();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let planned = care::plan_repair_on(storage.clone(), DIR).unwrap();
+    let after: Vec<_> = disk.files().into_iter().map(|path| disk.read_file(path).unwrap()).collect();
+    assert!(before == after, "a plan changes nothing");
+    let done = care::salvage_on(storage.clone(), DIR, OUT).unwrap();
+    assert_eq!(planned, done);
+    let after = disk.files().into_iter().filter(|path| !path.starts_with(OUT));
+    let after: Vec<_> = after.map(|path| disk.read_file(path).unwrap()).collect();
+    assert!(before == after, "the damaged store is only read");
+    if !done.actions.is_empty() {
+        let verified = care::verify_on(storage, OUT).unwrap();
+        assert_eq!((verified.status, verified.problems), (LogStatus::Clean, vec![]));
+    }
+    (done, disk.clone())
+}
+
+/// Whatever byte of whatever file is flipped: what was not told to be lost is there, and no more is told than the
+/// damaged records, or the segment whose header is gone.
+#[test]
+fn what_is_not_told_to_be_lost_is_there() {
+    let (original, written) = history();
+    let (mut sound, mut damaged, mut lost_most) = (0, 0, 0);
+    for path in original.files().into_iter().filter(|path| !path.ends_with("LOCK")) {
+        let bytes = original.read_file(&path).unwrap();
+        let is_header = |at: usize| at < 4096 && path.extension().is_some();
+        for at in (0..bytes.len()).filter(|at| at % if is_header(*at) { 7 } else { 13 } == 0) {
+            let disk = original.fork();
+            let mut damage = bytes.clone();
+            damage[at] ^= 1 << (at % 8);
+            disk.write_file(&path, &damage);
+            let (repair, disk) = salvaged(&disk);
+            if repair.actions.is_empty() {
+                sound += 1;
+                assert!(
+                    !disk.files().iter().any(|path| path.starts_with(OUT)),
+                    "a sound store is left alone"
+                );
+                continue;
+            }
+            damaged += 1;
+            let count: u64 = repair
+                .lost
+                .iter()
+                .map(|range| range.to_lsn.map_or(9, |last| last.get() - range.from_lsn.get() + 1))
+                .sum();
+            lost_most = lost_most.max(count);
+            let is_whole_segment = is_header(at);
+            assert!(count <= 1 || is_whole_segment, "{path:?} at {at}: {:?}", repair.lost);
+            let db = store_on(&disk).open(OUT).unwrap();
+            assert!(state_of(&db) == without(&written, &repair.lost), "{path:?} at {at}: {repair:?}");
+        }
+    }
+    println!("{damaged} damaged stores salvaged, at most {lost_most} records lost; {sound} left alone");
+    assert!(damaged > 1000 && sound > 50 && lost_most > 3, "{damaged}, {sound}, {lost_most}");
+}
+
+/// Segments that are gone, cut short, or another store's.
+#[test]
+fn what_whole_files_took_with_them_is_told() {
+    let (original, written) = history();
+    let (other, _) = history();
+    let foreign = by_hand(&other).open("other").unwrap();
+    fill(&foreign, 30);
+    foreign.close().unwrap();
+    let all = segments(&original);
+    for (index, path) in all.iter().enumerate() {
+        for what in ["gone", "short", "foreign"] {
+            let disk = original.fork();
+            match what {
+                "gone" => disk.remove(Path::new(path)).unwrap(),
+                "short" => {
+                    let bytes = disk.read_file(path).unwrap();
+                    disk.write_file(path, &bytes[..5000]);
+                }
+                _ => {
+                    let bytes = other.read_file(path.replace(DIR, "other"));
+                    let bytes =
+                        bytes.unwrap_or_else(|| other.read_file("other/00000000000000000001.wal").unwrap());
+                    disk.write_file(path, &bytes);
+                }
+            }
+            let (repair, disk) = salvaged(&disk);
+            assert!(!repair.in_place && !repair.lost.is_empty(), "{what} {path}: {repair:?}");
+            let db = store_on(&disk).open(OUT).unwrap();
+            assert!(state_of(&db) == without(&written, &repair.lost), "{what} {path}");
+            let is_last = index + 1 == all.len();
+            assert!(
+                is_last || db.visible_lsn().get() >= *written.keys().max().unwrap(),
+                "no LSN is given twice"
+            );
+        }
+    }
+}
+
+/// The archive has what the store has lost.
+#[test]
+fn what_the_archive_has_is_not_lost() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk)
+        .archive(Some(Path::new(ARCHIVE)))
+        .retention("any(count:100)".parse().unwrap())
+        .open(DIR)
+        .unwrap();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    fill(&db, 15);
+    db.prune(false).unwrap(); // which archives
+    let expected = state_of(&db);
+    db.close().unwrap();
+    let files: Vec<_> = disk.files().into_iter().filter(|path| path.starts_with(DIR)).collect();
+    let last = segments(&disk).pop().unwrap();
+    let mut tried = 0;
+    for path in &files {
+        let name = path.to_string_lossy();
+        if name.ends_with("LOCK") || name.ends_with("MANIFEST") || *name == last {
+            continue;
+        }
+        let disk = disk.fork();
+        let mut bytes = disk.read_file(path).unwrap();
+        let middle = if bytes.len() > 4200 { 4200 } else { bytes.len() / 2 };
+        bytes[middle..].fill(0xFF);
+        disk.write_file(path, &bytes);
+        let (repair, disk) = salvaged(&disk);
+        assert!(!repair.actions.is_empty(), "{path:?}");
+        let db = store_on(&disk).open(OUT).unwrap();
+        assert!(state_of(&db) == expected && repair.lost.is_empty(), "{path:?}: {repair:?}");
+        tried += 1;
+    }
+    assert!(tried > 5, "{tried}");
+}
+
+/// Without a sound checkpoint before a pruned log, everything up to the log counts as lost, and what blocks are sound is
+/// there all the same.
+#[test]
+fn the_sound_blocks_of_a_damaged_checkpoint_are_kept() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    let buffered = WriteOptions::new().durability(Durability::Buffered);
+    for first in (0..400).step_by(4) {
+        let mut batch = WriteBatch::new();
+        (first..first + 4).for_each(|number: u32| batch.put(format!("key {number:03}"), vec![7; 900]));
+        db.write_with(batch, &buffered).unwrap();
+    }
+    let lsn = db.checkpoint().unwrap();
+    db.put("behind", "the checkpoint").unwrap();
+    db.close().unwrap();
+    let part = disk.files().into_iter().find(|path| path.extension().is_some_and(|e| e == "ckpt")).unwrap();
+    let sound = disk.read_file(&part).unwrap();
+    for damaged_at in [70_000, 65_700] {
+        let disk = disk.fork();
+        let mut bytes = sound.clone();
+        bytes[damaged_at] ^= 1;
+        disk.write_file(&part, &bytes);
+        assert!(matches!(store_on(&disk).open(DIR), Err(Error::Corruption(_))));
+        let (repair, disk) = salvaged(&disk);
+        let ranges: Vec<_> = repair.lost.iter().map(|range| (range.from_lsn, range.to_lsn)).collect();
+        let db = store_on(&disk).open(OUT).unwrap();
+        let state = state_of(&db);
+        assert_eq!(state["behind"], b"the checkpoint");
+        assert!((100..400).contains(&state.len()), "{}", state.len());
+        assert!(ranges.len() == 1 && ranges[0].0 == Lsn::new(1) && ranges[0].1.unwrap() < lsn, "{ranges:?}");
+    }
+}
+
+/// A store without its manifest is made anew from its log.
+#[test]
+fn a_store_without_its_manifest_is_made_anew() {
+    let (disk, written) = history();
+    disk.remove(Path::new(DIR).join("MANIFEST").as_path()).unwrap();
+    let (repair, disk) = salvaged(&disk);
+    assert_eq!((repair.actions[0].file.as_str(), repair.lost.len()), ("MANIFEST", 0));
+    assert!(state_of(&store_on(&disk).open(OUT).unwrap()) == without(&written, &[]));
+}
+
+/// A torn end is cut in place, and nothing is lost by it; a writer, a log alone and an empty directory are refused.
+#[test]
+fn a_torn_end_is_cut_in_place() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    fill(&db, 5);
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    assert!(matches!(care::plan_repair_on(storage.clone(), DIR), Err(Error::Locked { .. })));
+    assert!(matches!(care::repair_on(storage.clone(), DIR), Err(Error::Locked { .. })));
+    let after = disk.power_cut(&forelog::storage::Outcome::None);
+    let path = segments(&after).pop().unwrap();
+    let mut bytes = after.read_file(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end + 9..end + 40].fill(0xAB);
+    after.write_file(&path, &bytes);
+    let storage: Arc<dyn Storage> = Arc::new(after.clone());
+    let planned = care::plan_repair_on(storage.clone(), DIR).unwrap();
+    assert!(planned.in_place && planned.lost.is_empty() && planned.status == LogStatus::Torn, "{planned:?}");
+    assert_eq!(after.read_file(&path).unwrap(), bytes);
+    let done = care::repair_on(storage.clone(), DIR).unwrap();
+    assert_eq!((done.actions.len(), done.in_place), (1, true));
+    assert_eq!(care::verify_on(storage.clone(), DIR).unwrap().status, LogStatus::Clean);
+    assert!(care::repair_on(storage.clone(), DIR).unwrap().actions.is_empty(), "once is enough");
+    assert_eq!(state_of(&store_on(&after).open(DIR).unwrap()).len(), 5);
+
+    assert!(matches!(care::plan_repair_on(storage.clone(), "nowhere"), Err(Error::NoStore { .. })));
+    let log = support::log_on(&after).open("log").unwrap();
+    log.append(b"not a batch").unwrap();
+    log.close().unwrap();
+    assert!(matches!(care::plan_repair_on(storage, "log"), Err(Error::NotAStore { .. })));
+}
