@@ -58,7 +58,7 @@ fn the_disk_is_told_what_to_expect_once_a_stretch() {
     log.append_with(&[&[7; 1000]], Durability::Buffered).unwrap();
     assert_eq!(slow.expected(), [], "no sync follows");
     log.append(&[7; 1000]).unwrap();
-    let stretch = 256 << 10;
+    let stretch = 64 << 10;
     assert_eq!(slow.expected(), [(start + 2 * record, stretch)]);
     for _ in 0..stretch / record {
         log.append(&[7; 1000]).unwrap();
@@ -69,9 +69,14 @@ fn the_disk_is_told_what_to_expect_once_a_stretch() {
     log.append(&[7; 1000]).unwrap();
     let told = slow.expected();
     assert!(matches!(told[..], [(_, len)] if len == stretch), "{told:?}");
+    (0..stretch / record).for_each(|_| _ = log.append(&[7; 1000]).unwrap());
+    log.append_many(&[&[7; 1000][..]; 5]).unwrap();
+    let told = slow.expected();
+    assert!(matches!(told[..], [(_, len)] if len == 4 * stretch), "more for a group: {told:?}");
+    (0..4).for_each(|_| _ = log.append_many(&[&[7; 1000][..]; 50]).unwrap());
 
     // The end of a segment, and the next one.
-    log.append_many(&[&[7; 150_000], &[7; 150_000]]).unwrap();
+    log.append_many(&[&[7; 155_000], &[7; 155_000]]).unwrap();
     log.append(&[7; 1000]).unwrap();
     let told = slow.expected();
     assert!(matches!(told[..], [(offset, len)] if offset + len == (800 << 10) - 40), "{told:?}");

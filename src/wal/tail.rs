@@ -54,10 +54,12 @@ const MAX_KEPT_BUFFER: usize = 1 << 20;
 /// while they are applied. In bytes. A single put is applied in less time than telling the disk takes.
 const WORTH_AN_EARLY_START: u64 = 4096;
 
-/// How much is asked for at a time of what will be written. In bytes. The longer, the more seldom a sync must save where
-/// blocks are; and the longer the write that asks. A group that is not small beside it brings its own blocks.
-/// Measured: `docs/decisions/0008-blocks-before-records.md`.
+/// How much is asked for at a time of what will be written, by a group that is told early, and by a smaller one. In bytes.
+/// The longer, the more seldom a sync must save where blocks are; and the longer the sync that does: which counts for
+/// small groups, of which one in some hundreds is such a one. A group that is not small beside a stretch brings its own
+/// blocks. Measured: `docs/decisions/0008-blocks-before-records.md`.
 const STRETCH: u64 = 256 << 10;
+const SHORT_STRETCH: u64 = 64 << 10;
 
 #[allow(clippy::cast_possible_truncation)] // a constant: 8
 const ALIGNMENT: usize = RECORD_ALIGNMENT as usize;
@@ -118,7 +120,8 @@ impl Tail {
         let end = self.position.offset;
         if end > self.expected_to && group_bytes <= STRETCH / 8 {
             // What follows the position reads as zeros: a segment is begun so, and one with anything else is not gone on in.
-            self.expected_to = (end + STRETCH).min(self.segment.header.records_end());
+            let stretch = if group_bytes < WORTH_AN_EARLY_START { SHORT_STRETCH } else { STRETCH };
+            self.expected_to = (end + stretch).min(self.segment.header.records_end());
             self.segment.file.expect_writes(end, self.expected_to.saturating_sub(end));
         }
     }
