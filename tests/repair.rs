@@ -6,7 +6,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forelog::storage::{SimDisk, Storage};
@@ -213,6 +213,35 @@ fn what_the_archive_has_is_not_lost() {
         tried += 1;
     }
     assert!(tried > 5, "{tried}");
+
+    // All segments are gone, and the checkpoint: what was archived is there, and the end of the log is lost.
+    for path in files.iter().filter(|path| !path.ends_with("LOCK") && !path.ends_with("MANIFEST")) {
+        disk.remove(path).unwrap();
+    }
+    let (repair, disk) = salvaged(&disk);
+    let archived =
+        Db::restore_on(Arc::new(disk.clone()), ARCHIVE, "archived", Default::default()).unwrap().lsn;
+    let lost: Vec<_> = repair.lost.iter().map(|range| (range.from_lsn, range.to_lsn)).collect();
+    assert_eq!(lost, [(Lsn::new(archived.get() + 1), None)]);
+    let states = [OUT, "archived"].map(|dir| state_of(&store_on(&disk).open(dir).unwrap()));
+    assert!(states[0] == states[1] && states[0].len() == 60);
+}
+
+/// A store is sound without its archive; what is wrong with that is told, and left.
+#[test]
+fn an_archive_is_left_alone() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    let is_segment =
+        |path: &PathBuf| path.starts_with(ARCHIVE) && path.extension().is_some_and(|e| e == "wal");
+    let segment = disk.files().into_iter().filter(is_segment).nth(1).unwrap();
+    disk.remove(&segment).unwrap();
+    let (repair, disk) = salvaged(&disk);
+    assert!(repair.actions.is_empty() && repair.left.len() == 1 && repair.lost.is_empty(), "{repair:?}");
+    assert!(!disk.files().iter().any(|path| path.starts_with(OUT)));
 }
 
 /// Without a sound checkpoint before a pruned log, everything up to the log counts as lost, and what blocks are sound is

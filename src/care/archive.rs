@@ -123,7 +123,7 @@ impl Reading<'_> {
             self.found.any = true;
             let checked = checkpoint::read_manifest(&*self.target, name).and_then(|manifest| {
                 self.is_ours(manifest.store_id, Path::new(name))?;
-                let check = |one| recovery::check_checkpoint(&parts, manifest.store_id, one);
+                let check = |one| recovery::check_checkpoint(&parts, manifest.store_id, one, 1);
                 manifest.checkpoints.iter().try_for_each(check)
             });
             if let Err(error) = checked {

@@ -19,6 +19,7 @@ use crate::format::manifest::Manifest;
 use crate::format::record::RecordKind;
 use crate::format::{Checksum, KeyspaceId, StoreId, names};
 use crate::lsn::Lsn;
+use crate::options::default_recovery_threads;
 use crate::recovery::{self, Source};
 use crate::storage::dir::Dir;
 use crate::storage::{RealDisk, Storage};
@@ -205,8 +206,8 @@ pub struct Verification {
     pub problems: Vec<Problem>,
 }
 
-/// Reads every byte of the store and of its archive, of a log alone, or of an archive, in a directory of the real disk;
-/// changes nothing. An archive that a program has handed in ([`Options::archive_target`](crate::Options::archive_target))
+/// Reads every byte of the store and of its archive, of a log alone, or of an archive, in a directory of the real disk,
+/// by as many threads as there are processors (an archive by one); changes nothing. An archive that a program has handed in ([`Options::archive_target`](crate::Options::archive_target))
 /// is not known here; where it is a directory, it can be verified by itself.
 ///
 /// # Errors
@@ -234,6 +235,12 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
 /// As [`verify`].
 pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Verification> {
     let dir = Dir::new(storage, path.as_ref());
+    // The manifest is read anew with each look: beside a writer, an old one names what has gone since.
+    let is_corrupt = |found: &Verification| found.status == LogStatus::Corrupt;
+    wal::look_for_damage(&dir, is_corrupt, |live| verify_once(&dir, live))
+}
+
+fn verify_once(dir: &Dir, live: bool) -> Result<Verification> {
     let files = dir.list()?;
     let has_manifest = files.iter().any(|name| name == names::MANIFEST);
     if !wal::has_segments(&files) && !has_manifest {
@@ -246,29 +253,30 @@ pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Ve
         let (log_alone, archived_records, segments) = (false, None, Vec::new());
         return Ok(Verification { status, log_alone, records, archived_records, segments, problems });
     }
+    let threads = default_recovery_threads();
     let (mut problems, mut archived_records) = (Vec::new(), None);
-    let given = match has_manifest {
-        false => Given::default(),
-        true => match manifest::read(&dir) {
-            Ok(manifest) => {
-                problems.extend(damaged_checkpoints(&dir, &manifest)?);
-                if let Some(path) = &manifest.options.archive {
-                    let archived = archive::verify(dir.storage(), path, Some(&manifest))?;
-                    problems.extend(archived.problems);
-                    archived_records = Some(archived.records);
-                }
-                recovery::given(&manifest)
-            }
-            Err(error) => {
-                problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
-                Given::default()
-            }
-        },
+    let manifest = match has_manifest.then(|| manifest::read(dir)) {
+        Some(Err(error)) => {
+            problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
+            None
+        }
+        read => read.transpose()?,
     };
-    let log = wal::verify(&dir, given, &mut |record| {
+    let given = manifest.as_ref().map_or(Given::default(), recovery::given);
+    let check = |record: wal::RecordRef<'_>| {
         // A log alone carries any bytes; those of a store must be batches.
         if given.store_id.is_none() { Ok(()) } else { decodable(&dir.file_path(record.file), &record) }
-    })?;
+    };
+    // At once after the manifest, because what that names goes before long beside a writer.
+    let log = wal::verify_once(dir, given, live, (threads, &check))?;
+    if let Some(manifest) = manifest {
+        problems.extend(damaged_checkpoints(dir, &manifest, threads)?);
+        if let Some(path) = &manifest.options.archive {
+            let archived = archive::verify(dir.storage(), path, Some(&manifest))?;
+            problems.extend(archived.problems);
+            archived_records = Some(archived.records);
+        }
+    }
     problems.extend(log.problems);
     let damaged = problems.iter().any(|problem| problem.kind != "torn");
     let status = if damaged { LogStatus::Corrupt } else { log.status };
@@ -277,10 +285,10 @@ pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Ve
 }
 
 /// What is wrong with the checkpoints that a manifest names: the first damage of each.
-fn damaged_checkpoints(dir: &Dir, manifest: &Manifest) -> Result<Vec<Problem>> {
+fn damaged_checkpoints(dir: &Dir, manifest: &Manifest, threads: usize) -> Result<Vec<Problem>> {
     let mut problems = Vec::new();
     for checkpoint in &manifest.checkpoints {
-        if let Err(error) = recovery::check_checkpoint(dir, manifest.store_id, checkpoint) {
+        if let Err(error) = recovery::check_checkpoint(dir, manifest.store_id, checkpoint, threads) {
             let file = checkpoint.files().next().unwrap_or_default();
             problems.push(Problem::of(&error, &file).ok_or(error)?);
         }

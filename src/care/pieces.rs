@@ -88,7 +88,7 @@ impl Pieces {
         for (at, checkpoint) in known {
             let (lsn, generation) = (checkpoint.lsn(), checkpoint.generation);
             self.last_lsn = self.last_lsn.max(lsn);
-            let checked = self.store_id.map(|id| recovery::check_checkpoint(&at, id, &checkpoint));
+            let checked = self.store_id.map(|id| recovery::check_checkpoint(&at, id, &checkpoint, 1));
             match checked {
                 None | Some(Err(Error::Corruption(_))) => self.take_blocks(&at, lsn, generation)?,
                 Some(checked) => {
@@ -161,6 +161,7 @@ impl Pieces {
             return false;
         }
         let lsn = record.header.lsn;
+        self.last_lsn = self.last_lsn.max(lsn);
         for op in batch_body::ops(record.payload).flatten() {
             match op {
                 Op::Put { keyspace, key, value } => self.apply(keyspace, lsn, key, Some(value)),

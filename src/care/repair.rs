@@ -33,6 +33,8 @@ pub struct Repair {
     pub status: LogStatus,
     /// What is done; nothing for a sound store.
     pub actions: Vec<RepairAction>,
+    /// What is wrong and stays so: damage in the archive, or that it is away. The store does not need it to open.
+    pub left: Vec<RepairAction>,
     /// True if all of that happens in the store's own directory ([`repair`]); else it takes another one ([`salvage`]).
     pub in_place: bool,
     /// What is lost by it. An unfinished write that is cut off is no loss: it was not acknowledged.
@@ -192,12 +194,13 @@ fn keep_writers_out(dir: &Dir) -> Result<Option<Box<dyn LockGuard>>> {
 /// What is to be done, and what is sound of a store that is damaged.
 fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
     let Verification { status, log_alone, problems, .. } = verify_on(dir.storage().clone(), dir.path())?;
-    let mut actions: Vec<RepairAction> = problems.iter().map(action_for).collect();
-    if status == LogStatus::Torn && !log_alone {
-        return Ok((Repair { status, actions, in_place: true, lost: Vec::new() }, None));
-    }
-    if actions.is_empty() && !log_alone {
-        return Ok((Repair { status, actions, in_place: true, lost: Vec::new() }, None));
+    // Files of the archive are named with its path.
+    let (archived, own): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.file.contains('/'));
+    let left = archived.into_iter().map(left_alone).collect();
+    let mut actions: Vec<RepairAction> = own.iter().map(action_for).collect();
+    if !log_alone && own.iter().all(|problem| problem.kind == "torn") {
+        return Ok((Repair { status, actions, left, in_place: true, lost: Vec::new() }, None));
     }
     let pieces = Pieces::gather(dir)?;
     if log_alone && pieces.operations == 0 {
@@ -212,7 +215,7 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
         actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
     }
     let lost = told(&pieces.lost);
-    Ok((Repair { status, actions, in_place: false, lost }, Some(pieces)))
+    Ok((Repair { status, actions, left, in_place: false, lost }, Some(pieces)))
 }
 
 fn action_for(problem: &Problem) -> RepairAction {
@@ -223,6 +226,16 @@ fn action_for(problem: &Problem) -> RepairAction {
         kind => format!("take what is sound of it: {kind} at byte {offset}"),
     };
     RepairAction { file: file.clone(), action }
+}
+
+fn left_alone(problem: Problem) -> RepairAction {
+    let Problem { file, offset, kind, .. } = problem;
+    let what = match kind.as_str() {
+        "missing_segment" => "is gone, or not mounted".to_owned(),
+        kind => format!("{kind} at byte {offset}"),
+    };
+    let action = format!("{what}: bring it back, or choose another archive for the store, which begins anew");
+    RepairAction { file, action }
 }
 
 fn told(lost: &Lost) -> Vec<LostRange> {

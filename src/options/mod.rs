@@ -93,7 +93,7 @@ const DEFAULT_QUEUE_BYTES: usize = 64 << 20;
 /// More threads than these are not started unless asked for: they take memory, and a disk that feeds them is rare.
 const MOST_RECOVERY_THREADS: usize = 8;
 
-fn default_recovery_threads() -> usize {
+pub(crate) fn default_recovery_threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(MOST_RECOVERY_THREADS)
 }
 

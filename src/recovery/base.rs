@@ -159,7 +159,12 @@ impl Sink for Loading<'_> {
 ///
 /// # Errors
 /// As opening would say it.
-pub(crate) fn check_checkpoint(dir: &Dir, store_id: StoreId, checkpoint: &Checkpoint) -> Result<()> {
+pub(crate) fn check_checkpoint(
+    dir: &Dir,
+    store_id: StoreId,
+    checkpoint: &Checkpoint,
+    threads: usize,
+) -> Result<()> {
     struct Nothing;
     impl Sink for Nothing {
         type Gathered = ();
@@ -171,5 +176,5 @@ pub(crate) fn check_checkpoint(dir: &Dir, store_id: StoreId, checkpoint: &Checkp
         }
         fn end(&self, (): (), _: &str, _: u64) {}
     }
-    checkpoint::load(dir, store_id, checkpoint, 1, &Nothing)
+    checkpoint::load(dir, store_id, checkpoint, threads, &Nothing)
 }

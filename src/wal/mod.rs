@@ -75,8 +75,8 @@ pub use self::reader::{LogReader, Record, Records, SegmentRecords};
 pub(crate) use self::replay::RecordRef;
 pub use self::replay::{SegmentState, SegmentSummary};
 pub(crate) use self::salvage::{Lost, salvage, salvage_archived};
-pub(crate) use self::verify::verify;
 pub use self::verify::{LogStatus, LogVerification, Problem};
+pub(crate) use self::verify::{look_for_damage, verify_once};
 
 /// A write-ahead log: numbered records in segment files, durable when the log says so.
 ///
@@ -353,7 +353,7 @@ impl Wal {
     /// [`Error::Io`]. Damage is no error but part of the result.
     pub fn verify(&self) -> Result<LogVerification> {
         let given = Given { store_id: Some(self.log.store_id), ..Given::default() };
-        verify(&self.log.dir, given, &mut |_| Ok(()))
+        verify::verify(&self.log.dir, given, self.log.options.recovery_threads, &|_| Ok(()))
     }
 
     /// Syncs, writes a close mark and gives the directory free. Later writes are [`Error::Closed`].

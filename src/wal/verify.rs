@@ -1,13 +1,18 @@
 //! Reads a whole log, changes nothing, and names everything that is wrong.
 //!
 //! Opening stops at the first problem. Verification goes on: each segment is judged by itself, as far as its bound
-//! is known from the names of the files.
+//! is known from the names of the files. So several threads judge several segments at once; what they found is put
+//! together in the order of the log.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::plan::{Given, Plan, foreign, segment_bases};
+use super::opening::in_threads;
+use super::plan::{Given, Link, Plan, foreign, segment_bases};
 use super::reader::look_again;
-use super::replay::{SegmentSummary, Visit, read_bounded, read_last};
+use super::replay::{LogEnd, RecordRef, SegmentSummary, read_bounded, read_last};
 use super::segment_reader::Segment;
 use super::{SegmentState, TornTail};
 use crate::error::{Error, EvidenceSource, Result};
@@ -92,14 +97,27 @@ pub struct LogVerification {
     pub torn: Option<TornTail>,
 }
 
-/// Verifies the log in a directory. Beside a writer `visit` may be given records more than once.
-pub(crate) fn verify(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<LogVerification> {
-    // Damage is a result, but one that is worth a second look: so it goes through `look_again` as an error.
+/// Looks at a record that is sound, by any of several threads.
+pub(crate) type Check<'a> = dyn Fn(RecordRef<'_>) -> Result<()> + Sync + 'a;
+
+/// Verifies the log in a directory. Beside a writer `check` may be given records more than once.
+pub(crate) fn verify(dir: &Dir, given: Given, threads: usize, check: &Check<'_>) -> Result<LogVerification> {
+    let is_corrupt = |found: &LogVerification| found.status == LogStatus::Corrupt;
+    look_for_damage(dir, is_corrupt, |live| verify_once(dir, given, live, (threads, check)))
+}
+
+/// Looks at a directory that a writer may be changing, as [`look_again`] does: what looks like damage is worth a second
+/// look, too, if anything changed meanwhile.
+pub(crate) fn look_for_damage<T>(
+    dir: &Dir,
+    is_damage: impl Fn(&T) -> bool,
+    mut look: impl FnMut(bool) -> Result<T>,
+) -> Result<T> {
     let mut damage = None;
     let result = look_again(dir, |live| {
         damage = None;
-        let found = look(dir, &dir.list()?, given, live, visit)?;
-        if found.status == LogStatus::Corrupt {
+        let found = look(live)?;
+        if is_damage(&found) {
             damage = Some(found);
             return Err(Error::Closed);
         }
@@ -111,15 +129,15 @@ pub(crate) fn verify(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<L
     }
 }
 
-fn look(
+/// Looks at a log once.
+pub(crate) fn verify_once(
     dir: &Dir,
-    names: &[String],
     given: Given,
     live: bool,
-    visit: &mut Visit<'_>,
+    (threads, check): (usize, &Check<'_>),
 ) -> Result<LogVerification> {
     let mut found = LogVerification::default();
-    let bases: Vec<Lsn> = segment_bases(names)
+    let bases: Vec<Lsn> = segment_bases(&dir.list()?)
         .into_iter()
         .filter(|base| given.first_segment.is_none_or(|first| *base >= first))
         .collect();
@@ -152,40 +170,20 @@ fn look(
     }
     let plan = Plan::link(opened);
     let last_base = bases.last().copied();
-    for link in &plan.links {
-        let base = link.header.base;
-        let name = names::segment(base);
-        let mut records = 0;
-        let mut count = |record: super::RecordRef<'_>| {
-            records += 1;
-            visit(record)
-        };
-        let result = match link.bound {
-            Some(_) => read_bounded(dir, link, &mut count),
-            // Where the last file's header is bad, this one is not the last, and its end says nothing.
-            None if Some(base) != last_base => continue,
-            None => Segment::open(dir, base, Access::Read).and_then(|segment| {
-                let end = read_last(dir, &segment, given.proven, &mut count)?;
-                if end.torn && !live {
-                    found.torn = Some(TornTail {
-                        file: name.clone(),
-                        offset: end.position.offset,
-                        lsn: end.position.lsn,
-                        kind: end.flaw,
-                        kept_in: None,
-                    });
-                }
-                let last = end.position.lsn.previous();
-                found.last_lsn = if live { end.proven_lsn().min(last) } else { last };
-                Ok(SegmentSummary::new(&segment, end.position, SegmentState::Active))
-            }),
-        };
+    for (link, judged) in plan.links.iter().zip(judge_all(dir, &plan, given, last_base, threads, check)) {
+        // Where the last file's header is bad, this one is not the last, and its end says nothing.
+        let Some(Judged { records, result }) = judged else { continue };
         found.records += records;
         match result {
-            Ok(summary) => found.segments.push(summary),
+            Ok((summary, end)) => {
+                if let Some(end) = end {
+                    found.note_end(&summary, &end, live);
+                }
+                found.segments.push(summary);
+            }
             // Of that one it was told above what is wrong.
             Err(Error::MissingSegment { lsn, .. }) if unreadable.contains(&lsn) => {}
-            Err(error) => found.note(&error, &name)?,
+            Err(error) => found.note(&error, &names::segment(link.header.base))?,
         }
     }
     found.status = match (&found.problems[..], &found.torn) {
@@ -201,7 +199,70 @@ fn look(
     Ok(found)
 }
 
+/// What one segment is like.
+struct Judged {
+    records: u64,
+    result: Result<(SegmentSummary, Option<LogEnd>)>,
+}
+
+/// Judges all segments, by so many threads; in their order. `None` for one whose end says nothing.
+fn judge_all(
+    dir: &Dir,
+    plan: &Plan,
+    given: Given,
+    last_base: Option<Lsn>,
+    threads: usize,
+    check: &Check<'_>,
+) -> Vec<Option<Judged>> {
+    let next = AtomicUsize::new(0);
+    let judged = Mutex::new(Vec::new());
+    in_threads(threads.min(plan.links.len()), &|| {
+        // ORDER: Relaxed. Each number is taken once, whatever else is seen.
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(link) = plan.links.get(index)
+        {
+            let is_judged = link.bound.is_some() || Some(link.header.base) == last_base;
+            let found = is_judged.then(|| judge_segment(dir, link, given, check));
+            judged.lock().push((index, found));
+        }
+    });
+    let mut judged = judged.into_inner();
+    judged.sort_unstable_by_key(|(index, _)| *index);
+    judged.into_iter().map(|(_, found)| found).collect()
+}
+
+fn judge_segment(dir: &Dir, link: &Link, given: Given, check: &Check<'_>) -> Judged {
+    let mut records = 0;
+    let mut count = |record: RecordRef<'_>| {
+        records += 1;
+        check(record)
+    };
+    let result = match link.bound {
+        Some(_) => read_bounded(dir, link, &mut count).map(|summary| (summary, None)),
+        None => Segment::open(dir, link.header.base, Access::Read).and_then(|segment| {
+            let end = read_last(dir, &segment, given.proven, &mut count)?;
+            Ok((SegmentSummary::new(&segment, end.position, SegmentState::Active), Some(end)))
+        }),
+    };
+    Judged { records, result }
+}
+
 impl LogVerification {
+    /// Takes note of where the log ends.
+    fn note_end(&mut self, summary: &SegmentSummary, end: &LogEnd, live: bool) {
+        if end.torn && !live {
+            self.torn = Some(TornTail {
+                file: summary.file.to_string(),
+                offset: end.position.offset,
+                lsn: end.position.lsn,
+                kind: end.flaw,
+                kept_in: None,
+            });
+        }
+        let last = end.position.lsn.previous();
+        self.last_lsn = if live { end.proven_lsn().min(last) } else { last };
+    }
+
     /// Takes note of a problem; passes on an error that says nothing about the files.
     fn note(&mut self, error: &Error, name: &str) -> Result<()> {
         let problem = Problem::of(error, name).ok_or_else(|| error.clone())?;

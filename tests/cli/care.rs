@@ -294,7 +294,7 @@ fn the_claim_of_durability_can_be_repeated() {
 fn repair_says_what_it_would_do_and_does_it() {
     let place = Place::with(&[("a", "1"), ("b", "2"), ("c", "3")]);
     let sound = place.run(&["repair", "demo", "-f", "json"]);
-    assert_eq!((sound.code, sound.text().as_str()), (0, "{\"actions\":[],\"lost\":[]}\n"));
+    assert_eq!((sound.code, sound.text().as_str()), (0, "{\"actions\":[],\"left\":[],\"lost\":[]}\n"));
     assert_eq!(place.run(&["repair", "demo", "--apply", "--out", "copy"]).code, 0);
     assert!(!place.path("copy").exists(), "a sound store is left alone");
     assert_eq!(place.run(&["repair", "nowhere"]).code, 5);

@@ -16,13 +16,17 @@ pub fn run(args: &args::Repair, app: &mut App) -> Result<Outcome, Failure> {
         (None, true) => care::repair(dir)?,
     };
     answer(&repair, &mut app.out)?;
+    app.out.flush()?;
     if repair.actions.is_empty() {
+        if !repair.left.is_empty() {
+            globals.say(format_args!("{} is sound, but its archive is not", dir.display()));
+            return Ok(Outcome::Negative);
+        }
         globals.say(format_args!("{} is sound; there is nothing to repair", dir.display()));
         return Ok(Outcome::Done);
     }
     let is_left = args.out.is_none() && !repair.in_place;
     if args.apply && is_left {
-        app.out.flush()?;
         return Err(Failure::Usage(format!(
             "nothing was changed: {} is damaged, and is not mended in place; --out DIR2 writes what is sound of it into another directory",
             dir.display()
@@ -41,18 +45,17 @@ pub fn run(args: &args::Repair, app: &mut App) -> Result<Outcome, Failure> {
 
 fn answer(repair: &Repair, out: &mut Output) -> Result<(), Failure> {
     if out.format() == Format::Json {
-        let actions = repair.actions.iter().map(|action| -> Fields<'_> {
-            vec![("file", Cell::text(&*action.file)), ("action", Cell::text(&*action.action))]
-        });
         let lost = repair.lost.iter().map(|range| -> Fields<'_> {
             vec![("from_lsn", range.from_lsn.into()), ("to_lsn", range.to_lsn.map_or(Cell::Null, Cell::from))]
         });
-        let (actions, lost) = (Cell::List(actions.collect()), Cell::List(lost.collect()));
-        return out.record(&[("actions", actions), ("lost", lost)]);
+        let (actions, left) = (told(&repair.actions), told(&repair.left));
+        return out.record(&[("actions", actions), ("left", left), ("lost", Cell::List(lost.collect()))]);
     }
     let mut rows = out.rows(&["what", "where", "how"])?;
-    for RepairAction { file, action, .. } in &repair.actions {
-        rows.row(&[Cell::text("repair"), Cell::text(&**file), Cell::text(&**action)])?;
+    for (what, actions) in [("repair", &repair.actions), ("left", &repair.left)] {
+        for RepairAction { file, action, .. } in actions {
+            rows.row(&[Cell::text(what), Cell::text(&**file), Cell::text(&**action)])?;
+        }
     }
     for LostRange { from_lsn, to_lsn, .. } in &repair.lost {
         let lsns = match to_lsn {
@@ -62,4 +65,12 @@ fn answer(repair: &Repair, out: &mut Output) -> Result<(), Failure> {
         rows.row(&[Cell::text("lost"), Cell::text(lsns), Cell::text("no sound copy of it was found")])?;
     }
     rows.finish()
+}
+
+fn told(actions: &[RepairAction]) -> Cell<'_> {
+    Cell::List(actions.iter().map(fields).collect())
+}
+
+fn fields(action: &RepairAction) -> Fields<'_> {
+    vec![("file", Cell::text(&*action.file)), ("action", Cell::text(&*action.action))]
 }
