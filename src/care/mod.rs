@@ -236,11 +236,16 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification> {
 pub fn verify_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Verification> {
     let dir = Dir::new(storage, path.as_ref());
     // The manifest is read anew with each look: beside a writer, an old one names what has gone since.
-    let is_corrupt = |found: &Verification| found.status == LogStatus::Corrupt;
-    wal::look_for_damage(&dir, is_corrupt, |live| verify_once(&dir, live))
+    wal::look_for_damage(&dir, is_damage, |live| verify_once(&dir, live, true))
 }
 
-fn verify_once(dir: &Dir, live: bool) -> Result<Verification> {
+/// Worth a second look: a writer that has come meanwhile may have changed what was being read.
+fn is_damage(found: &Verification) -> bool {
+    matches!(found.status, LogStatus::Corrupt | LogStatus::Torn)
+}
+
+/// `with_archive`: that of the store, too.
+fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification> {
     let files = dir.list()?;
     let has_manifest = files.iter().any(|name| name == names::MANIFEST);
     if !wal::has_segments(&files) && !has_manifest {
@@ -271,7 +276,7 @@ fn verify_once(dir: &Dir, live: bool) -> Result<Verification> {
     let log = wal::verify_once(dir, given, live, (threads, &check))?;
     if let Some(manifest) = manifest {
         problems.extend(damaged_checkpoints(dir, &manifest, threads)?);
-        if let Some(path) = &manifest.options.archive {
+        if let Some(path) = manifest.options.archive.as_ref().filter(|_| with_archive) {
             let archived = archive::verify(dir.storage(), path, Some(&manifest))?;
             problems.extend(archived.problems);
             archived_records = Some(archived.records);

@@ -6,7 +6,8 @@
 //!
 //! Older checkpoints than that are left out: a key that was deleted since would come back.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +39,10 @@ pub(super) struct Pieces {
     last_lsn: Lsn,
     /// How many operations were read, and entries of checkpoints.
     pub(super) operations: u64,
+    /// A checkpoint that no manifest names and that was taken: its first part.
+    pub(super) unnamed_checkpoint: Option<String>,
+    /// The archive, and why it is not used.
+    pub(super) unused_archive: Option<(String, String)>,
 }
 
 impl Pieces {
@@ -59,14 +64,35 @@ impl Pieces {
             lost: Lost::default(),
             last_lsn: Lsn::ZERO,
             operations: 0,
+            unnamed_checkpoint: None,
+            unused_archive: None,
         };
-        let archive = Archive::of(dir, pieces.manifest.as_ref());
+        let archive = pieces.archive(dir)?;
         let base = pieces.read_checkpoints(dir, &files, archive.as_ref())?;
         pieces.read_log(dir, base)?;
         if let Some(archive) = archive {
             pieces.read_archive(&archive);
         }
         Ok(pieces)
+    }
+
+    /// Finds out whose the log is and how far it goes; then the archive, if it is not that of a later state. (If the end of
+    /// the log is lost, nobody can tell, and it is taken.)
+    fn archive(&mut self, dir: &Dir) -> Result<Option<Archive>> {
+        let given = self.manifest.as_ref().map_or(Given::default(), recovery::given);
+        let log = wal::salvage(dir, given, &mut |_| Ok(()))?;
+        self.store_id = self.store_id.or(log.store_id);
+        let Some(archive) = Archive::of(dir, self.manifest.as_ref()) else { return Ok(None) };
+        if log.lost.has_end() && archive.reach() > log.last_lsn {
+            let why = format!(
+                "reaches LSN {}, and the store ends at {}: it is that of a later state, with another past, and not used",
+                archive.reach(),
+                log.last_lsn
+            );
+            self.unused_archive = Some((archive.parts.path().display().to_string(), why));
+            return Ok(None);
+        }
+        Ok(Some(archive))
     }
 
     /// Takes the newest checkpoint that is whole, wherever it is, and what is sound of those that are newer. Returns its
@@ -77,31 +103,42 @@ impl Pieces {
         let archived = archive.iter().flat_map(|archive| archive.checkpoints.clone());
         known.extend(archived.filter_map(|checkpoint| Some((archive?.parts.clone(), checkpoint))));
         // Newest first; of two copies that of the store.
-        known.sort_by_key(|(_, checkpoint)| std::cmp::Reverse((checkpoint.lsn, checkpoint.generation)));
+        known.sort_by_key(|(_, checkpoint)| Reverse((checkpoint.lsn, checkpoint.generation)));
         if self.manifest.is_none() {
-            // Whether it has all its parts only the manifest knew: so it is taken, and what it has counts as lost.
-            let newest = files.iter().filter_map(|name| names::parse_part(name)).max();
-            if let Some((lsn, generation, _)) = newest {
-                self.take_blocks(dir, lsn, generation)?;
+            // Whether one has all its parts only the manifest knew: so what it has counts as lost all the same.
+            let parts = files.iter().filter_map(|name| names::parse_part(name));
+            let newest_first: BTreeSet<_> =
+                parts.map(|(lsn, generation, _)| Reverse((lsn, generation))).collect();
+            for Reverse((lsn, generation)) in newest_first {
+                if self.take_blocks(dir, lsn, generation)? {
+                    self.unnamed_checkpoint = Some(names::part(lsn, generation, 0));
+                    break;
+                }
             }
         }
         for (at, checkpoint) in known {
             let (lsn, generation) = (checkpoint.lsn(), checkpoint.generation);
-            self.last_lsn = self.last_lsn.max(lsn);
-            let checked = self.store_id.map(|id| recovery::check_checkpoint(&at, id, &checkpoint, 1));
+            let is_own = at.path() == dir.path();
+            let checked = match self.store_id {
+                Some(id) => recovery::check_checkpoint(&at, id, &checkpoint, 1),
+                None => continue,
+            };
             match checked {
-                None | Some(Err(Error::Corruption(_))) => self.take_blocks(&at, lsn, generation)?,
-                Some(checked) => {
-                    checked?;
+                Ok(()) => {
                     self.take_blocks(&at, lsn, generation)?;
                     return Ok(lsn);
                 }
+                Err(Error::Corruption(_)) if is_own => _ = self.take_blocks(&at, lsn, generation)?,
+                Err(error) if is_own => return Err(error),
+                // Of the archive, what cannot be read is done without.
+                Err(_) => {}
             }
         }
         Ok(Lsn::ZERO)
     }
 
-    fn take_blocks(&mut self, dir: &Dir, lsn: Lsn, generation: u64) -> Result<()> {
+    /// True if all blocks are sound.
+    fn take_blocks(&mut self, dir: &Dir, lsn: Lsn, generation: u64) -> Result<bool> {
         self.last_lsn = self.last_lsn.max(lsn);
         checkpoint::salvage(dir, self.store_id, (lsn, generation), &mut |sound| match sound {
             Sound::Keyspace { id, created, name } => self.create(id, created, name),
@@ -126,7 +163,6 @@ impl Pieces {
             self.lost.add(first.max(base.next()), last);
         }
         undecodable.into_iter().for_each(|lsn| self.lost.add(lsn, lsn));
-        self.store_id = self.store_id.or(log.store_id);
         self.last_lsn = self.last_lsn.max(log.last_lsn);
         Ok(())
     }
@@ -220,6 +256,12 @@ struct Archive {
 }
 
 impl Archive {
+    /// The highest LSN that it speaks of.
+    fn reach(&self) -> Lsn {
+        let segments = self.segments.iter().map(|(_, last, _)| *last);
+        segments.chain(self.checkpoints.iter().map(Checkpoint::lsn)).max().unwrap_or(Lsn::ZERO)
+    }
+
     fn of(dir: &Dir, manifest: Option<&Manifest>) -> Option<Archive> {
         let manifest = manifest?;
         let path = Path::new(manifest.options.archive.as_ref()?);

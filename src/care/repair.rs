@@ -3,7 +3,7 @@
 //! | the store | in place | into another directory |
 //! | --- | --- | --- |
 //! | sound | nothing | nothing |
-//! | ends in an unfinished write | cut off, as opening does: nothing of it was ever acknowledged | – |
+//! | ends in what looks like an unfinished write | cut off, as opening does: nothing proves that it was durable | – |
 //! | damaged | nothing | whatever is sound of it, with a list of the LSNs that are lost |
 //!
 //! What is sound is put together in `pieces`. The damaged store is only read: it is kept for whoever knows more than its
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::pieces::Pieces;
-use super::{Verification, verify_on};
+use super::{Verification, archive, is_damage, verify_once};
+use crate::checkpoint::manifest;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::lsn::Lsn;
@@ -23,7 +24,7 @@ use crate::options::{CreateMode, Options};
 use crate::recovery;
 use crate::storage::dir::Dir;
 use crate::storage::{LockGuard, RealDisk, Storage};
-use crate::wal::{LogStatus, Lost, Problem};
+use crate::wal::{self, LogStatus, Lost, Problem};
 
 /// What repairing a store takes, or took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +38,7 @@ pub struct Repair {
     pub left: Vec<RepairAction>,
     /// True if all of that happens in the store's own directory ([`repair`]); else it takes another one ([`salvage`]).
     pub in_place: bool,
-    /// What is lost by it. An unfinished write that is cut off is no loss: it was not acknowledged.
+    /// What is lost by it, as far as anything proves that it was durable once. An unfinished write that is cut off is none.
     pub lost: Vec<LostRange>,
 }
 
@@ -165,6 +166,10 @@ pub fn salvage_on(
     out: impl AsRef<Path>,
 ) -> Result<Repair> {
     let (dir, out) = (Dir::new(storage.clone(), path.as_ref()), Dir::new(storage, out.as_ref()));
+    if out.path().starts_with(dir.path()) {
+        let reason = format!("{} is inside of the store that it is to be made from", out.path().display());
+        return Err(Error::InvalidOption { option: "out", reason });
+    }
     if !out.list()?.is_empty() {
         return Err(Error::Exists { path: out.path().to_path_buf() });
     }
@@ -193,13 +198,21 @@ fn keep_writers_out(dir: &Dir) -> Result<Option<Box<dyn LockGuard>>> {
 
 /// What is to be done, and what is sound of a store that is damaged.
 fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
-    let Verification { status, log_alone, problems, .. } = verify_on(dir.storage().clone(), dir.path())?;
-    // Files of the archive are named with its path.
-    let (archived, own): (Vec<Problem>, Vec<Problem>) =
-        problems.into_iter().partition(|problem| problem.file.contains('/'));
-    let left = archived.into_iter().map(left_alone).collect();
-    let mut actions: Vec<RepairAction> = own.iter().map(action_for).collect();
-    if !log_alone && own.iter().all(|problem| problem.kind == "torn") {
+    let files = dir.list()?;
+    let is_archived = |name: &String| {
+        let name = name.strip_suffix(".lz4").unwrap_or(name);
+        names::parse_archived(name).is_some() || names::parse_archived_checkpoint(name).is_some()
+    };
+    if !wal::has_segments(&files) && files.iter().any(is_archived) {
+        let reason =
+            "it is an archive: restore from it what is sound, to an LSN before the damage".to_owned();
+        return Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
+    }
+    let found = wal::look_for_damage(dir, is_damage, |live| verify_once(dir, live, false))?;
+    let Verification { status, log_alone, problems, .. } = found;
+    let mut left = damage_of_archive(dir);
+    let mut actions: Vec<RepairAction> = problems.iter().map(action_for).collect();
+    if !log_alone && problems.iter().all(|problem| problem.kind == "torn") {
         return Ok((Repair { status, actions, left, in_place: true, lost: Vec::new() }, None));
     }
     let pieces = Pieces::gather(dir)?;
@@ -214,14 +227,31 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
         let action = "is gone: a store is made of what the log and the checkpoints say".to_owned();
         actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
     }
+    if let Some(file) = pieces.unnamed_checkpoint.clone() {
+        let action = "take the checkpoint: what is there is sound, and only the manifest knew whether it has further parts; so all up to it counts as lost";
+        actions.push(RepairAction { file, action: action.to_owned() });
+    }
     let lost = told(&pieces.lost);
+    left.extend(pieces.unused_archive.clone().map(|(file, action)| RepairAction { file, action }));
     Ok((Repair { status, actions, left, in_place: false, lost }, Some(pieces)))
+}
+
+/// What is wrong with the store's archive: it is another matter, and nothing that keeps the store from being repaired.
+fn damage_of_archive(dir: &Dir) -> Vec<RepairAction> {
+    let Ok(manifest) = manifest::read(dir) else { return Vec::new() };
+    let Some(path) = &manifest.options.archive else { return Vec::new() };
+    match archive::verify(dir.storage(), path, Some(&manifest)) {
+        Ok(archived) => archived.problems.into_iter().map(left_alone).collect(),
+        Err(error) => vec![RepairAction { file: path.clone(), action: format!("cannot be read: {error}") }],
+    }
 }
 
 fn action_for(problem: &Problem) -> RepairAction {
     let Problem { file, offset, kind, .. } = problem;
     let action = match kind.as_str() {
-        "torn" => format!("cut off the unfinished write at byte {offset}, which was never acknowledged"),
+        "torn" => {
+            format!("cut off the unfinished write at byte {offset}: nothing proves that it was ever durable")
+        }
         "missing_segment" => "is gone: take what the files around it say".to_owned(),
         kind => format!("take what is sound of it: {kind} at byte {offset}"),
     };

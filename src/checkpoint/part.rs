@@ -177,6 +177,13 @@ impl PartReader {
         Ok(Some(Block { header, body: &self.body }))
     }
 
+    /// True if the footer stands here, and fits what was read, whatever the manifest says.
+    pub(super) fn is_at_end(&self) -> Result<bool> {
+        let mut bytes = [0; PART_FOOTER_BYTES];
+        let filled = self.file.read_at(&mut bytes, self.at)?;
+        Ok(PartFooter::decode(&bytes[..filled], self.header.salt, self.at) == Some(self.footer))
+    }
+
     /// Moves behind a block whose body is damaged. False if it is the header: then nothing says where the next one begins.
     pub(super) fn skip(&mut self) -> Result<bool> {
         let mut bytes = [0; BLOCK_HEADER_BYTES];

@@ -16,7 +16,8 @@ pub(crate) enum Sound<'a> {
     Entry { keyspace: KeyspaceId, lsn: Lsn, key: &'a [u8], value: &'a [u8] },
 }
 
-/// Reads the parts of the checkpoint at `lsn` of this generation, as many as there are.
+/// Reads the parts of the checkpoint at `lsn` of this generation, as many as there are. True if all of these are sound to
+/// their ends, and begin with the first.
 ///
 /// # Errors
 /// [`Error::Io`] for what cannot be read at all; [`Error::UnsupportedFormat`].
@@ -25,11 +26,13 @@ pub(crate) fn salvage(
     store_id: Option<StoreId>,
     (lsn, generation): (Lsn, u64),
     take: &mut dyn FnMut(Sound<'_>),
-) -> Result<()> {
+) -> Result<bool> {
     let is_of_it =
         |name: &String| names::parse_part(name).filter(|part| (part.0, part.1) == (lsn, generation));
     let mut numbers: Vec<u32> = dir.list()?.iter().filter_map(is_of_it).map(|(_, _, part)| part).collect();
     numbers.sort_unstable();
+    let mut is_sound =
+        !numbers.is_empty() && (0..).zip(&numbers).all(|(expected, number)| expected == *number);
     for number in numbers {
         let file = dir.open(&names::part(lsn, generation, number), Access::Read)?;
         // How long it should be, and what the footer should say, is no reason to leave out what is there.
@@ -38,15 +41,16 @@ pub(crate) fn salvage(
             store_id.is_none_or(|id| header.store_id == id) && (header.lsn, header.part) == (lsn, number)
         });
         match opened {
-            Ok(reader) => read_blocks(reader, lsn, take)?,
-            Err(Error::Corruption(_)) => {}
+            Ok(reader) => is_sound &= read_blocks(reader, lsn, take)?,
+            Err(Error::Corruption(_)) => is_sound = false,
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(is_sound)
 }
 
-fn read_blocks(mut reader: PartReader, newest: Lsn, take: &mut dyn FnMut(Sound<'_>)) -> Result<()> {
+fn read_blocks(mut reader: PartReader, newest: Lsn, take: &mut dyn FnMut(Sound<'_>)) -> Result<bool> {
+    let mut is_sound = true;
     loop {
         let damaged = match reader.next() {
             Ok(Some(block)) => {
@@ -65,12 +69,18 @@ fn read_blocks(mut reader: PartReader, newest: Lsn, take: &mut dyn FnMut(Sound<'
                 }
                 false
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(is_sound),
             Err(Error::Corruption(_)) => true,
             Err(error) => return Err(error),
         };
-        if damaged && !reader.skip()? {
-            return Ok(());
+        if damaged && reader.is_at_end()? {
+            return Ok(is_sound);
+        }
+        if damaged {
+            is_sound = false;
+            if !reader.skip()? {
+                return Ok(false);
+            }
         }
     }
 }

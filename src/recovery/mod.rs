@@ -295,7 +295,7 @@ fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
     match &log.segments[..] {
         [first] if first.base_lsn == Lsn::new(1) && records == 0 && log.torn.is_none() => Ok(()),
         _ => refuse(format!(
-            "it holds a log and no {}; a log alone is opened with wal::Wal, a store that lost its manifest is restored from a backup",
+            "it holds a log and no {}; a log alone is opened with wal::Wal, a store that lost its manifest is restored from a backup, or repaired into another directory",
             names::MANIFEST
         )),
     }

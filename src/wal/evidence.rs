@@ -37,7 +37,7 @@ pub(super) fn stronger(one: Option<Evidence>, other: Option<Evidence>) -> Option
 /// Scans a segment from `from` to its end.
 pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
     let mut rest = Rest { all_zeros: true, evidence: None, seal: None };
-    rest.all_zeros = look_at_places(segment, from.offset, |offset, bytes| {
+    rest.all_zeros = look_at_places(segment, from.offset, WINDOW_BYTES, |offset, bytes| {
         rest.evidence = stronger(rest.evidence, evidence_at(segment, from, offset, bytes));
         rest.seal = rest.seal.or_else(|| Seal::decode(bytes, segment.header.salt, offset));
         true
@@ -45,10 +45,13 @@ pub(super) fn scan_rest(segment: &Segment, from: Position) -> Result<Rest> {
     Ok(rest)
 }
 
+/// The next record is near most of the time. In bytes.
+const NEAR_BYTES: usize = 16 << 10;
+
 /// Finds the first plausible record header behind `from`: its LSN, and where it stands.
 pub(super) fn next_header(segment: &Segment, from: Position) -> Result<Option<(Lsn, u64)>> {
     let mut found = None;
-    look_at_places(segment, from.offset + RECORD_ALIGNMENT, |offset, bytes| {
+    look_at_places(segment, from.offset + RECORD_ALIGNMENT, NEAR_BYTES, |offset, bytes| {
         found = plausible(segment, from, offset, bytes).map(|header| (header.lsn, offset));
         found.is_none()
     })?;
@@ -57,10 +60,15 @@ pub(super) fn next_header(segment: &Segment, from: Position) -> Result<Option<(L
 
 /// Calls `look` with every place of a segment from `from` on where something may begin, and with the bytes there, until it
 /// says that this is enough. Windows of zeros are left out; true if there were no others.
-fn look_at_places(segment: &Segment, from: u64, mut look: impl FnMut(u64, &[u8]) -> bool) -> Result<bool> {
+fn look_at_places(
+    segment: &Segment,
+    from: u64,
+    window_bytes: usize,
+    mut look: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<bool> {
     let mut all_zeros = true;
     let mut window =
-        vec![0; WINDOW_BYTES.min(usize::try_from(segment.header.file_len).unwrap_or(WINDOW_BYTES))];
+        vec![0; window_bytes.min(usize::try_from(segment.header.file_len).unwrap_or(window_bytes))];
     let zeros = vec![0; window.len()];
     let mut at = from;
     loop {

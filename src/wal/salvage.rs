@@ -9,6 +9,9 @@
 //! Behind damage, reading goes on at the next record header that is sound: its checksum is seeded with the file's salt
 //! and with its place, so that nothing else passes for one. Whatever LSN of the segment is not met on the way is lost.
 //!
+//! Not behind a segment's seal: what stands there may be the rest of a torn end, whose LSNs were given out again in the
+//! next file. And not behind damage where there should be a seal and is none, for the same reason.
+//!
 //! Of the last segment, what is lost reaches as far as evidence says that the log was durable; behind that, an unfinished
 //! write is no loss. Of a file whose header is damaged all is lost, because without the salt no record can be told from
 //! other bytes; and so is what should stand in files that are gone. If it is the last one, nobody knows how much that is:
@@ -57,9 +60,15 @@ impl Lost {
         self.0.splice(at..=at, parts.into_iter().filter(|(first, last)| first <= last));
     }
 
+    /// True if it is known how far it goes.
+    pub(crate) fn has_end(&self) -> bool {
+        self.0.last().is_none_or(|(_, last)| *last < Lsn::MAX)
+    }
+
     /// True if one of them lies between these two.
     pub(crate) fn meets(&self, from: Lsn, to: Lsn) -> bool {
-        self.0.iter().any(|(first, last)| *first <= to && *last >= from)
+        let at = self.0.partition_point(|(_, last)| *last < from);
+        self.0.get(at).is_some_and(|(first, _)| *first <= to)
     }
 }
 
@@ -81,17 +90,18 @@ pub(crate) struct Salvaged {
 /// [`Error::Io`] for what cannot be read at all; [`Error::UnsupportedFormat`]; those of `visit`.
 pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<Salvaged> {
     let mut found = Salvaged { store_id: given.store_id, ..Salvaged::default() };
-    let (mut headers, mut unreadable) = (Vec::new(), Vec::new());
-    let bases = segment_bases(&dir.list()?).into_iter();
-    for base in bases.filter(|base| given.first_segment.is_none_or(|first| *base >= first)) {
-        match Segment::open(dir, base, Access::Read) {
+    let mut headers = Vec::new();
+    let mut bases = segment_bases(&dir.list()?);
+    bases.retain(|base| given.first_segment.is_none_or(|first| *base >= first));
+    for base in bases.iter().copied() {
+        match open(dir, base) {
             Ok(segment)
                 if *found.store_id.get_or_insert(segment.header.store_id) == segment.header.store_id =>
             {
                 headers.push(segment.header);
             }
             // Another store's: as good as gone.
-            Ok(_) | Err(Error::Corruption(_)) => unreadable.push(base),
+            Ok(_) | Err(Error::Corruption(_)) => {}
             Err(error) => return Err(error),
         }
     }
@@ -101,31 +111,34 @@ pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<
     };
     let proven = given.proven.map_or(Lsn::ZERO, |evidence| evidence.lsn);
     let plan = Plan::link(headers);
-    let oldest =
-        plan.links.first().map(|link| link.header.base).into_iter().chain(unreadable.first().copied());
-    let begins = oldest.min();
+    let begins = bases.first().copied();
     let mut expected = given.first_segment.or(begins).unwrap_or(Lsn::new(1));
     for link in &plan.links {
-        let base = link.header.base;
-        found.lost.add(expected, base.previous());
-        let segment = Segment::open(dir, base, Access::Read)?;
-        // A successor that cannot be read bounds it all the same: what stands behind the bound may be the rest of a torn
-        // end, whose LSNs were given out again.
-        let unreadable = unreadable.iter().find(|other| **other > base).map(|other| other.previous());
-        let successor = link.bound.map(|(last, _)| last);
-        expected = match unreadable.into_iter().chain(successor).min() {
-            Some(last) => {
-                read_sound(&segment, last, &mut visit, &mut found.lost)?;
-                last.next()
-            }
-            None => read_last_sound(&segment, proven, &mut visit, &mut found.lost)?,
+        found.lost.add(expected, link.header.base.previous());
+        let segment = open(dir, link.header.base)?;
+        let end = match link.bound {
+            Some((last, _)) => End::Successor(last),
+            None => End::Proven(proven.max(link.header.proven_to)),
         };
+        expected = read_sound(&segment, end, &mut visit, &mut found.lost)?;
     }
-    let end_is_gone = plan.links.is_empty() || unreadable.last().is_some_and(|base| *base >= expected);
+    let last_base = bases.last().copied().unwrap_or(Lsn::ZERO);
+    // A file that could not be read is the last one.
+    let end_is_gone = last_base >= expected
+        && plan.links.last().is_none_or(|link| link.header.base < last_base)
+        || plan.links.is_empty();
     found.lost.add(expected, if end_is_gone { Lsn::MAX } else { proven });
     found.begins = begins;
-    found.last_lsn = found.last_lsn.max(proven);
+    // Nothing is given out again that was given out for sure.
+    let lost = found.lost.0.iter().map(|(_, last)| *last).filter(|last| *last < Lsn::MAX).max();
+    found.last_lsn = found.last_lsn.max(proven).max(lost.unwrap_or(Lsn::ZERO)).max(last_base.previous());
     Ok(found)
+}
+
+/// Opens a segment, however short it is.
+fn open(dir: &Dir, base: Lsn) -> Result<Segment> {
+    let name = names::segment(base);
+    Segment::of_any_length(name.clone(), dir.open(&name, Access::Read)?, base)
 }
 
 /// Reads what is sound of an archived segment, which has the LSNs from `base` to `last`.
@@ -138,60 +151,67 @@ pub(crate) fn salvage_archived(
     (base, last): (Lsn, Lsn),
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let segment = Segment::of(names::segment(base), DirFile::of(file, path.to_path_buf()), base)?;
-    read_sound(&segment, last, visit, &mut Lost::default())
+    let segment = Segment::of_any_length(names::segment(base), DirFile::of(file, path.to_path_buf()), base)?;
+    // A copy ends with its last record: nothing stands behind it.
+    read_sound(&segment, End::Copied(last), visit, &mut Lost::default()).map(drop)
 }
 
-/// Reads the records of a segment up to `last`.
-fn read_sound(segment: &Segment, last: Lsn, visit: &mut Visit<'_>, lost: &mut Lost) -> Result<()> {
+/// What is known about the end of a segment from elsewhere.
+#[derive(Clone, Copy)]
+enum End {
+    /// Another one follows, which begins behind this LSN; between the two others may be missing.
+    Successor(Lsn),
+    /// It is the last one, and the log was durable up to here.
+    Proven(Lsn),
+    /// It is an archive's, and has this LSN as its last.
+    Copied(Lsn),
+}
+
+/// Reads the records of a segment, as far as they are its own. Returns the LSN that the next one should begin with;
+/// [`Lsn::MAX`] if it is gone, and nobody knows how far the log went.
+fn read_sound(segment: &Segment, end: End, visit: &mut Visit<'_>, lost: &mut Lost) -> Result<Lsn> {
     let mut reader = SegmentReader::new(segment.clone());
+    let (End::Successor(mut reach) | End::Proven(mut reach) | End::Copied(mut reach)) = end;
+    let is_last = matches!(end, End::Proven(_));
+    // What stands behind the first flaw. Looked at once: it says the same of all that follow.
+    let mut rest = None;
     loop {
         let at = reader.position();
-        if at.lsn > last {
-            return Ok(());
+        if !is_last && at.lsn > reach {
+            return Ok(at.lsn);
         }
         if let Found::Record { header, offset, payload } = reader.read()? {
-            visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
-            continue;
-        }
-        match next_header(segment, at)?.filter(|(lsn, _)| *lsn <= last) {
-            Some(next) => go_on(&mut reader, next, lost),
-            None => {
-                lost.add(at.lsn, last);
-                return Ok(());
+            if is_last {
+                reach = reach.max(header.durable_lsn);
             }
-        }
-    }
-}
-
-/// The same for the last segment. Returns the LSN behind its last; [`Lsn::MAX`] if another one is gone that came next.
-fn read_last_sound(segment: &Segment, proven: Lsn, visit: &mut Visit<'_>, lost: &mut Lost) -> Result<Lsn> {
-    let mut reader = SegmentReader::new(segment.clone());
-    // How far the log was durable, as far as that is known.
-    let mut reach = proven.max(segment.header.proven_to);
-    loop {
-        let at = reader.position();
-        if let Found::Record { header, offset, payload } = reader.read()? {
-            reach = reach.max(header.durable_lsn);
             visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
             continue;
         }
-        let rest = scan_rest(segment, at)?;
-        let evidence = rest.evidence.map(|evidence| evidence.lsn);
+        let rest = match rest {
+            Some(rest) => rest,
+            None => *rest.insert(scan_rest(segment, at)?),
+        };
         let sealed = rest.seal.map(|seal| seal.last_lsn);
-        reach = evidence.into_iter().chain(sealed).fold(reach, Lsn::max);
-        let next = if reach >= at.lsn { next_header(segment, at)? } else { None };
-        match next {
-            Some(next) => go_on(&mut reader, next, lost),
-            None => {
-                if sealed.is_some() {
-                    lost.add(at.lsn, Lsn::MAX);
-                    return Ok(Lsn::MAX);
-                }
-                lost.add(at.lsn, reach);
-                return Ok(at.lsn.max(reach.next()));
-            }
+        if is_last {
+            reach = reach.max(rest.evidence.map_or(Lsn::ZERO, |evidence| evidence.lsn));
         }
+        let until = match (end, sealed) {
+            (End::Copied(last), _) => last,
+            (_, Some(sealed)) => sealed,
+            (End::Successor(_), None) => Lsn::ZERO,
+            (End::Proven(_), None) if reach >= at.lsn => Lsn::MAX,
+            (End::Proven(_), None) => Lsn::ZERO,
+        };
+        if at.lsn <= until
+            && let Some(next) = next_header(segment, at)?.filter(|(lsn, _)| *lsn <= until)
+        {
+            go_on(&mut reader, next, lost);
+            continue;
+        }
+        // Another file came next, or this one was cut short.
+        let is_end_gone = is_last && (sealed.is_some() || segment.file.len()? < segment.header.file_len);
+        lost.add(at.lsn, if is_end_gone { Lsn::MAX } else { reach });
+        return Ok(if is_end_gone { Lsn::MAX } else { at.lsn.max(reach.next()) });
     }
 }
 

@@ -36,6 +36,16 @@ impl Segment {
 
     /// The same for a file that is open.
     pub(super) fn of(name: String, file: DirFile, base: Lsn) -> Result<Segment> {
+        let segment = Segment::of_any_length(name, file, base)?;
+        let len = segment.file.len()?;
+        if len < segment.header.file_len {
+            return Err(Error::corruption(segment.file.path(), len, None, CorruptionKind::ShortFile, None));
+        }
+        Ok(segment)
+    }
+
+    /// The same for one that may have been cut short.
+    pub(super) fn of_any_length(name: String, file: DirFile, base: Lsn) -> Result<Segment> {
         let mut block = vec![0; SEGMENT_HEADER_BYTES];
         let filled = file.read_at(&mut block, 0)?;
         let header =
@@ -43,10 +53,6 @@ impl Segment {
         if header.base != base {
             let kind = CorruptionKind::SegmentHeader;
             return Err(Error::corruption(file.path(), 32, Some(base), kind, None));
-        }
-        let len = file.len()?;
-        if len < header.file_len {
-            return Err(Error::corruption(file.path(), len, None, CorruptionKind::ShortFile, None));
         }
         Ok(Segment { name: name.into(), header, file })
     }

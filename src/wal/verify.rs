@@ -102,8 +102,8 @@ pub(crate) type Check<'a> = dyn Fn(RecordRef<'_>) -> Result<()> + Sync + 'a;
 
 /// Verifies the log in a directory. Beside a writer `check` may be given records more than once.
 pub(crate) fn verify(dir: &Dir, given: Given, threads: usize, check: &Check<'_>) -> Result<LogVerification> {
-    let is_corrupt = |found: &LogVerification| found.status == LogStatus::Corrupt;
-    look_for_damage(dir, is_corrupt, |live| verify_once(dir, given, live, (threads, check)))
+    let is_damage = |found: &LogVerification| matches!(found.status, LogStatus::Corrupt | LogStatus::Torn);
+    look_for_damage(dir, is_damage, |live| verify_once(dir, given, live, (threads, check)))
 }
 
 /// Looks at a directory that a writer may be changing, as [`look_again`] does: what looks like damage is worth a second
@@ -199,6 +199,9 @@ pub(crate) fn verify_once(
     Ok(found)
 }
 
+/// A log of less bytes is read sooner than a thread is made.
+const WORTH_A_THREAD: u64 = 1 << 20;
+
 /// What one segment is like.
 struct Judged {
     records: u64,
@@ -216,7 +219,9 @@ fn judge_all(
 ) -> Vec<Option<Judged>> {
     let next = AtomicUsize::new(0);
     let judged = Mutex::new(Vec::new());
-    in_threads(threads.min(plan.links.len()), &|| {
+    let bytes: u64 = plan.links.iter().map(|link| link.header.file_len).sum();
+    let threads = if bytes < WORTH_A_THREAD { 1 } else { threads.min(plan.links.len()) };
+    in_threads(threads, &|| {
         // ORDER: Relaxed. Each number is taken once, whatever else is seen.
         while let index = next.fetch_add(1, Ordering::Relaxed)
             && let Some(link) = plan.links.get(index)

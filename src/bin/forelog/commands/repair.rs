@@ -1,5 +1,6 @@
 //! `repair`: makes a sound store of a damaged one, or says what that would take.
 
+use forelog::Error;
 use forelog::care::{self, LostRange, Repair, RepairAction};
 
 use super::App;
@@ -12,7 +13,10 @@ pub fn run(args: &args::Repair, app: &mut App) -> Result<Outcome, Failure> {
     let plan = || care::plan_repair(dir);
     let repair = match (&args.out, args.apply) {
         (_, false) => plan()?,
-        (Some(out), true) => care::salvage(dir, out)?,
+        (Some(out), true) => care::salvage(dir, out).map_err(|error| match error {
+            Error::InvalidOption { option: "out", reason } => Failure::Usage(format!("--out: {reason}")),
+            other => other.into(),
+        })?,
         (None, true) => care::repair(dir)?,
     };
     answer(&repair, &mut app.out)?;
@@ -38,7 +42,7 @@ pub fn run(args: &args::Repair, app: &mut App) -> Result<Outcome, Failure> {
         return Ok(Outcome::Negative);
     }
     if let Some(out) = &args.out {
-        globals.say(format_args!("{} has what is sound; {} is as it was", out.display(), dir.display()));
+        globals.say(format_args!("{} has what is sound, as a store of its own: without an archive, and without the history before it; {} is as it was", out.display(), dir.display()));
     }
     Ok(Outcome::Done)
 }

@@ -19,7 +19,12 @@ pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
         let dir = args.dir.display();
         eprintln!("forelog: {dir} holds a log alone: there is no MANIFEST, so it is not (any more) a store");
     }
-    answer(&verification, &mut app.out)
+    let outcome = answer(&verification, &mut app.out);
+    if verification.status == LogStatus::Corrupt && !app.out.format().is_for_machines() {
+        app.out.flush()?;
+        app.globals.say("`forelog repair` says what can be saved of a damaged store");
+    }
+    outcome
 }
 
 /// Answers about the store in a directory.

@@ -1,0 +1,167 @@
+//! Bugs of salvaging a damaged store, each told by the test that would find it again. What it promises: `repair.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use forelog::storage::{Outcome, SimDisk, Storage};
+use forelog::{Db, Durability, WriteBatch, WriteOptions, care};
+
+use support::{ARCHIVE, DIR, by_hand, fill, segments, store_on};
+
+const OUT: &str = "out";
+
+fn salvage(disk: &SimDisk) -> (care::Repair, Db) {
+    let repair = care::salvage_on(Arc::new(disk.clone()), DIR, OUT).unwrap();
+    (repair, store_on(disk).open(OUT).unwrap())
+}
+
+fn lost(repair: &care::Repair) -> Vec<(u64, Option<u64>)> {
+    repair.lost.iter().map(|range| (range.from_lsn.get(), range.to_lsn.map(|lsn| lsn.get()))).collect()
+}
+
+/// Flips a bit of the last place where a segment of the store has these bytes.
+fn damage(disk: &SimDisk, what: &[u8]) {
+    let found = segments(disk).into_iter().filter(|path| path.starts_with(DIR)).rev().find_map(|path| {
+        let bytes = disk.read_file(&path).unwrap();
+        let at = bytes.windows(what.len()).rposition(|found| found == what)?;
+        Some((path, bytes, at))
+    });
+    let (path, mut bytes, at) = found.unwrap();
+    bytes[at] ^= 1;
+    disk.write_file(path, &bytes);
+}
+
+/// The rest of a torn end was taken for records, where the file was gone in which their LSNs had been given out again: a
+/// value came up that nobody had ever acknowledged.
+#[test]
+fn the_rest_of_a_torn_end_is_never_taken() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    (0..8).for_each(|number| _ = db.put(format!("{number}"), "a").unwrap());
+    for (key, value) in [("other", "TORN"), ("x", "STALE")] {
+        let mut batch = WriteBatch::new();
+        batch.put(key, value);
+        db.write_with(batch, &WriteOptions::new().durability(Durability::Buffered)).unwrap();
+    }
+    let disk = disk.power_cut(&Outcome::All);
+    damage(&disk, b"TORN");
+    let db = by_hand(&disk).open(DIR).unwrap();
+    assert_eq!(db.put("y", "again 9").unwrap().get(), 9);
+    db.put("x", "acknowledged").unwrap();
+    fill(&db, 60);
+    db.close().unwrap();
+    let all = segments(&disk);
+    for gone in [&all[1..2], &all[1..]] {
+        let disk = disk.fork();
+        gone.iter().for_each(|path| disk.remove(Path::new(path)).unwrap());
+        let (repair, db) = salvage(&disk);
+        assert_eq!((db.get("x").unwrap(), lost(&repair)[0].0), (None, 9), "{repair:?}");
+    }
+}
+
+/// Of a store set back to an older copy, the archive of its later state was taken for its own: acknowledged writes went
+/// without a word.
+#[test]
+fn the_archive_of_another_past_is_not_taken() {
+    let disk = SimDisk::new(1);
+    let open = |disk: &SimDisk| by_hand(disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    let db = open(&disk);
+    fill(&db, 30);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    let older = disk.fork();
+    let db = open(&disk);
+    (0..60).for_each(|_| _ = db.put("key5", "OTHER PAST").unwrap());
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    for path in disk.files().iter().filter(|path| path.starts_with(ARCHIVE)) {
+        older.write_file(path, &disk.read_file(path).unwrap());
+    }
+    let db = open(&older);
+    (0..20).for_each(|number| _ = db.put(format!("new {number}"), format!("<{number}>")).unwrap());
+    db.close().unwrap();
+    damage(&older, b"<15>");
+    let (repair, db) = salvage(&older);
+    assert_eq!(db.prefix("new ").count(), 19);
+    assert_ne!(db.get("key5").unwrap().unwrap(), b"OTHER PAST"[..]);
+    assert!(repair.lost.len() == 1 && repair.left[0].action.contains("a later state"), "{repair:?}");
+}
+
+/// Without a manifest, the first piece of an unfinished checkpoint hid the finished one.
+#[test]
+fn an_unfinished_checkpoint_hides_no_other() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    fill(&db, 200);
+    let lsn = db.checkpoint().unwrap().get();
+    db.put("behind", "it").unwrap();
+    db.close().unwrap();
+    disk.write_file(format!("{DIR}/{:020}-9-0.ckpt", lsn + 2), &[7; 64]);
+    disk.remove(&Path::new(DIR).join("MANIFEST")).unwrap();
+    assert_eq!(salvage(&disk).1.iter().count(), 61);
+}
+
+/// A file that only has the name of a segment took the sound records with it that its name speaks of. And the highest LSN
+/// that any name speaks of was given out again.
+#[test]
+fn a_stray_file_takes_nothing_with_it() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    fill(&db, 60);
+    let last = db.visible_lsn();
+    db.close().unwrap();
+    disk.write_file(format!("{DIR}/{:020}.wal", 3), b"");
+    let (repair, db) = salvage(&disk);
+    assert!(repair.lost.is_empty() && db.visible_lsn() >= last && db.iter().count() == 60, "{repair:?}");
+}
+
+/// An archive that could not be read, here a file in its place, kept a store from being repaired that has no need of it.
+#[test]
+fn an_archive_that_cannot_be_read_is_left() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    (0..9).for_each(|number| _ = db.put(format!("{number}"), format!("<{number}>")).unwrap());
+    db.close().unwrap();
+    disk.write_file(ARCHIVE, b"a file");
+    damage(&disk, b"<4>");
+    let (repair, db) = salvage(&disk);
+    assert!(repair.left.len() == 1 && lost(&repair).len() == 1, "{repair:?}");
+    assert_eq!(db.iter().count(), 8);
+}
+
+/// Of a file that was cut short all records were lost, also those before the cut.
+#[test]
+fn what_stands_before_a_cut_is_taken() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    fill(&db, 60);
+    db.close().unwrap();
+    let path = segments(&disk).swap_remove(1);
+    let bytes = disk.read_file(&path).unwrap();
+    disk.write_file(&path, &bytes[..4096 + 2000]);
+    let (repair, db) = salvage(&disk);
+    let [(first, Some(last))] = lost(&repair)[..] else { panic!("{repair:?}") };
+    assert_eq!(
+        (last - first + 1, db.iter().count() as u64),
+        (6, 60 - 6),
+        "five of eleven stand before the cut"
+    );
+}
+
+/// An archive was "repaired" to an empty store; and a result could be put into what it is made from.
+#[test]
+fn what_is_no_damaged_store_is_refused() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    let refused = care::salvage_on(Arc::new(disk.clone()), ARCHIVE, OUT).unwrap_err().to_string();
+    assert!(refused.contains("it is an archive"), "{refused}");
+    let inside = care::salvage_on(Arc::new(disk), DIR, format!("{DIR}/inside")).unwrap_err().to_string();
+    assert!(inside.contains("inside"), "{inside}");
+}
