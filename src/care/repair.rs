@@ -67,7 +67,7 @@ pub struct LostRange {
 ///
 /// # Errors
 /// [`Error::Locked`] if a writer has it open; [`Error::NoStore`]; [`Error::NotAStore`] for a log alone, whose records only
-/// its owner understands; [`Error::UnsupportedFormat`]; [`Error::Io`].
+/// its owner understands, and for an archive, which is restored from; [`Error::UnsupportedFormat`]; [`Error::Io`].
 ///
 /// ```
 /// use forelog::{Db, care};
@@ -129,7 +129,8 @@ pub fn repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Re
 /// and verifies. The damaged one is only read. Does nothing if the store is sound.
 ///
 /// # Errors
-/// As [`plan_repair`]; [`Error::Exists`] if there is anything in `out`; [`Error::Io`].
+/// As [`plan_repair`]; [`Error::Exists`] if there is anything in `out`; [`Error::InvalidOption`] if `out` lies inside of
+/// the store; [`Error::Io`]: what was written until then is removed, as far as that works.
 ///
 /// ```
 /// use forelog::{Db, care};
