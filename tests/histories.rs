@@ -41,6 +41,9 @@ enum What {
     Saw(State),
     /// The same, of a snapshot of this LSN.
     SawAt(State, u64),
+    /// What a power cut left, up to this LSN. That may be more than could be seen by then: a write is durable a moment
+    /// before it is visible. So reads that begin later may be older, and only later images may not.
+    Survived(State, u64),
 }
 
 /// An operation, between two moments.
@@ -219,7 +222,7 @@ fn judge(mut events: Vec<Event>) -> Result<(), String> {
     events.sort_by_key(|event| event.began);
     // What ended, and the LSN that it stands for: taken in when something begins later.
     let mut ended: std::collections::BinaryHeap<std::cmp::Reverse<(u64, u64)>> = Default::default();
-    let mut least = 0;
+    let (mut least, mut survived) = (0, 0);
     for event in &events {
         while let Some(std::cmp::Reverse((moment, lsn))) = ended.peek().copied()
             && moment < event.began
@@ -231,10 +234,19 @@ fn judge(mut events: Vec<Event>) -> Result<(), String> {
             What::Wrote(_, lsn) if *lsn <= least => Err("a write got an LSN that had been seen"),
             What::Wrote(_, lsn) => Ok(*lsn),
             What::SawAt(_, lsn) if *lsn < least => Err("a snapshot is older than what had been seen"),
-            What::SawAt(seen, lsn) if versions.first_from(seen, *lsn) != Some(*lsn) => {
-                Err("a snapshot is not the state after its LSN")
+            What::Survived(_, lsn) if *lsn < least.max(survived) => {
+                Err("a power cut took what had been seen, or had survived another")
+            }
+            What::SawAt(seen, lsn) | What::Survived(seen, lsn)
+                if versions.first_from(seen, *lsn) != Some(*lsn) =>
+            {
+                Err("a snapshot or an image is not the state after its LSN")
             }
             What::SawAt(_, lsn) => Ok(*lsn),
+            What::Survived(_, lsn) => {
+                survived = *lsn;
+                continue;
+            }
             What::Saw(seen) => versions.first_from(seen, least).ok_or("a read saw no state, or an old one"),
         };
         let at = at.map_err(|what| format!("{what}: {least} and {event:?}"))?;
@@ -258,7 +270,7 @@ fn cut_the_power(stage: &Stage, disk: &SimDisk) -> Vec<Event> {
         let ended = stage.now();
         let db = store_on(&image).open(DIR).unwrap();
         let seen = (0..KEYS).map(|number| (number, value(db.get(key(number)).unwrap()))).collect();
-        events.push(Event { began, ended, what: What::SawAt(seen, db.visible_lsn().get()) });
+        events.push(Event { began, ended, what: What::Survived(seen, db.visible_lsn().get()) });
         thread::sleep(Duration::from_millis(20));
     }
     events
@@ -337,6 +349,16 @@ fn wrong_histories_are_found() {
     let at = |lsn| Event { began: 20, ended: 21, what: What::SawAt(State::from([(2, Some(12))]), lsn) };
     assert_eq!(with(vec![at(3)]), Ok(()));
     assert!(with(vec![at(2)]).is_err(), "not the state after its LSN");
+    // An image may be ahead of what is seen, by what is durable and not visible yet.
+    let image = |began, lsn, value| Event {
+        began,
+        ended: began,
+        what: What::Survived(State::from([(2, value)]), lsn),
+    };
+    let seen_later = saw(6, 7, &[(2, None)]);
+    assert_eq!(with(vec![image(5, 3, Some(12)), seen_later]), Ok(()));
+    assert!(with(vec![image(5, 3, Some(12)), image(6, 2, None)]).is_err(), "the second image lost something");
+    assert!(with(vec![image(20, 2, None)]).is_err(), "an image lost what had been acknowledged");
     assert!(
         judge(vec![wrote(0, 1, 1, Some(10), 5), wrote(2, 3, 1, Some(11), 4)]).is_err(),
         "LSNs against time"
