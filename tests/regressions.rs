@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
-use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
-use forelog::wal::{LogReader, Wal};
+use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationFilter, OperationKind, Outcome, SimDisk};
+use forelog::wal::{LogReader, LogStatus, Wal};
 use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, WriteBatch, care};
 
 use support::slow_disk::SlowDisk;
@@ -412,4 +412,52 @@ fn a_segment_that_is_there_is_not_missing() {
     let found = care::verify_on(Arc::new(disk), DIR).unwrap();
     let kinds: Vec<&str> = found.problems.iter().map(|problem| &*problem.kind).collect();
     assert_eq!(kinds, ["short_file"]);
+}
+
+/// Bytes that went bad from some record on to the end of a closed store's log took the close mark with them: what was left
+/// looked like the end that a power cut leaves, and acknowledged writes were cut off.
+///
+#[test]
+fn the_end_of_a_closed_store_does_not_go_unnoticed() {
+    let disk = SimDisk::new(1);
+    let db = store_on(&disk).open(DIR).unwrap();
+    for number in 1..=6 {
+        db.put(number.to_string(), payload(number, 300)).unwrap();
+    }
+    db.close().unwrap();
+    let records = LogReader::open_on(Arc::new(disk.clone()), DIR).unwrap();
+    let third = records.map(Result::unwrap).nth(2).unwrap();
+    let path = segment(1);
+    let bytes = disk.read_file(&path).unwrap();
+    for filler in [0, 7] {
+        let disk = disk.fork();
+        let sound = &bytes[..third.offset as usize];
+        disk.write_file(&path, &[sound, &vec![filler; bytes.len() - sound.len()]].concat());
+        let before = disk.fingerprint();
+        let refused = store_on(&disk).open(DIR).unwrap_err();
+        let Error::Corruption(found) = &refused else { panic!("{refused}") };
+        assert_eq!(
+            (found.lsn, found.evidence.map(|proof| proof.lsn)),
+            (Some(Lsn::new(3)), Some(Lsn::new(7)))
+        );
+        assert_eq!(disk.fingerprint(), before);
+        let status = care::verify_on(Arc::new(disk), DIR).unwrap().status;
+        assert_eq!(status, LogStatus::Corrupt);
+    }
+}
+
+/// Only a close that has something new to state writes a manifest, and a disk without room for it is no failure.
+#[test]
+fn a_close_writes_only_what_is_news_and_finds_room() {
+    let disk = SimDisk::new(1);
+    let db = store_on(&disk).open(DIR).unwrap();
+    db.put("a", "1").unwrap();
+    disk.fail(Fault::new(FaultKind::Enospc).on(OperationFilter::changes().named("MANIFEST.tmp")).forever());
+    db.close().unwrap();
+    assert!(disk.faults_hit() > 0);
+    disk.clear_faults();
+    store_on(&disk).open(DIR).unwrap().close().unwrap();
+    let stated = disk.fingerprint();
+    store_on(&disk).open(DIR).unwrap().close().unwrap();
+    assert_eq!(disk.fingerprint(), stated);
 }

@@ -373,7 +373,8 @@ impl Db {
     /// snapshots and ranges go on reading memory. A second close does nothing.
     ///
     /// # Errors
-    /// [`Error::Poisoned`]: then nothing is written, and the next opening finds what survived.
+    /// [`Error::Poisoned`]: then nothing is written, and the next opening finds what survived. [`Error::Io`] if only the
+    /// manifest could not be written, in which a close states how much is durable: the log is whole and closed then.
     pub fn close(&self) -> Result<()> {
         self.store().close()
     }

@@ -236,12 +236,17 @@ impl Store {
             let Some(wal) = &self.wal else { return Ok(()) };
             // Groups that are logged may still be applied beside this: only the close mark is ours to count.
             let last = wal.last_lsn();
-            wal.end()?;
+            let mut stated = Ok(());
+            wal.end(|| {
+                if let Some(upkeep) = &self.upkeep {
+                    stated = upkeep.state_durable(wal.durable_lsn());
+                }
+            })?;
             if wal.last_lsn() > last {
                 self.applied(wal, last.next(), wal.last_lsn());
             }
             self.publish(wal);
-            Ok(())
+            stated
         });
         closed.and(checkpoint)
     }

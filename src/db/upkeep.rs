@@ -13,6 +13,7 @@
 //! The background thread holds this, not the store: so the last handle of a store can be dropped, and closes it, while a
 //! checkpoint is being taken.
 
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -160,7 +161,7 @@ impl Upkeep {
         // How it ends is in `stats`, and in an event. A panic (of the caller's disk or archive) must not be the last that
         // is heard of checkpoints.
         if panic::catch_unwind(AssertUnwindSafe(|| self.checkpoint_by(1))).is_err() {
-            let source = std::io::Error::other("a thread panicked in the middle of it");
+            let source = io::Error::other("a thread panicked in the middle of it");
             self.note_failure(Error::io("take a checkpoint of", self.dir.path(), source));
         }
     }
@@ -245,6 +246,23 @@ impl Upkeep {
         manifest::write(&self.dir, &new)?;
         *self.manifest.lock() = new;
         Ok(())
+    }
+
+    /// Has the manifest state that everything up to here is durable, if it does not yet. The log's own proof of a clean close
+    /// stands right behind what it proves, and one bad sector may take both.
+    ///
+    /// A disk without room for it is no failure: the log is whole and closed without this proof.
+    pub(super) fn state_durable(&self, lsn: Lsn) -> Result<()> {
+        let mut work = self.work.lock();
+        let old = self.manifest.lock().clone();
+        if old.durable_lsn >= lsn {
+            return Ok(());
+        }
+        let generation = work.generation();
+        match self.write_manifest(Manifest { generation, durable_lsn: lsn, ..old }) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => Ok(()),
+            written => written,
+        }
     }
 
     /// Removes the parts of a checkpoint that was not adopted; not if its manifest may be the one that is on disk.

@@ -8,13 +8,14 @@ use crate::sync::OnPanic;
 
 impl Log {
     /// Syncs, writes the close mark and gives up the lock. A poisoned log writes nothing. Later calls do nothing.
-    pub(super) fn close(&self) -> Result<()> {
+    /// `ended` is called in between, when all of the log is durable and the directory still ours.
+    pub(super) fn close(&self, ended: impl FnOnce()) -> Result<()> {
         // Held until all is done: another close returns when this one has.
         let mut held = self.lock.lock();
         let Some(lock) = held.take() else { return Ok(()) };
         // ORDER: dropped before the lock.
         let panicked = OnPanic(|| self.leave_the_directory(false));
-        let result = self.poison.check().and_then(|()| self.end_with_mark());
+        let result = self.poison.check().and_then(|()| self.end_with_mark()).map(|()| ended());
         panicked.all_is_well();
         // ORDER: before the lock goes, and with it the right to touch the directory.
         self.leave_the_directory(result.is_ok());

@@ -43,9 +43,10 @@ impl Wal {
         self.log.poison.tell(alarm);
     }
 
-    /// As [`Wal::close`], for a caller that holds locks of its own: wakes nobody.
-    pub(crate) fn end(&self) -> Result<()> {
-        self.log.close()
+    /// As [`Wal::close`], for a caller that holds locks of its own: wakes nobody. `ended` is called when all of the log is
+    /// durable and the directory still locked.
+    pub(crate) fn end(&self, ended: impl FnOnce()) -> Result<()> {
+        self.log.close(ended)
     }
 
     /// As [`Wal::remove_before`], for a caller that holds locks of its own: wakes nobody.

@@ -365,7 +365,7 @@ impl Wal {
         if let Some(alone) = &self.alone {
             alone.keeper.stop();
         }
-        self.log.close()
+        self.log.close(|| ())
     }
 }
 
