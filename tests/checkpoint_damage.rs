@@ -241,6 +241,8 @@ fn check_all(change: impl Fn(&Original, &str, &[u8], &mut Tally)) -> Tally {
     tally
 }
 
+/// Broken: src/checkpoint/part.rs: `|| self.header.checksum.of(&self.body) != header.body_checksum` to ``
+/// Broken: src/format/manifest.rs: `|| crc32fast::hash(body) != get_u32(header, 16)` to ``
 #[test]
 fn bits() {
     let mut random = fastrand::Rng::with_seed(1);

@@ -87,6 +87,7 @@ fn the_disk_is_told_what_to_expect_once_a_stretch() {
 
 /// A write fails while others wait behind a sync that the disk does not finish: they hear of it at once, because no sync
 /// after this one would be believed. Reads do not wait for the disk meanwhile, and what is not published is not seen.
+/// Broken: src/wal/log.rs: `self.gate.wake(); self.owe_wakes();` to `self.owe_wakes();`
 #[test]
 fn whoever_waits_behind_a_stalled_sync_hears_of_a_failed_write_at_once() {
     let (slow, arrived, go_on) = SlowDisk::new();
@@ -255,6 +256,7 @@ fn a_listener_that_panics_harms_nobody() {
 
 /// A disk of the caller's own panics in a sync. The panic is its caller's, but the others must not wait for ever for what
 /// that thread had begun: the store is poisoned, everybody returns, and opening again finds what was acknowledged.
+/// Broken: src/wal/log.rs: `let panicked = OnPanic(|| self.poison_after_panic());` to `let panicked = OnPanic(|| ());`
 #[test]
 fn a_disk_that_panics_leaves_nobody_waiting() {
     let (slow, arrived, go_on) = SlowDisk::new();

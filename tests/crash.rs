@@ -29,6 +29,10 @@ const EACH: [CrashPath; 10] = [
 
 const ROUNDS: u64 = 1;
 
+/// Broken: src/wal/log.rs: `file.sync_data()?;` to ``
+/// Broken: src/wal/build.rs: `self.dir.sync()?; let file` to `let file`
+/// Broken: src/checkpoint/manifest.rs: `file.write_at(&bytes, 0)?; file.sync_all()` to `file.write_at(&bytes, 0)`
+/// Broken: src/checkpoint/take.rs: `dir.sync()?; Ok(Checkpoint` to `Ok(Checkpoint`
 fn main() -> ExitCode {
     if !wanted("crash_enumeration") {
         return ExitCode::SUCCESS;

@@ -344,6 +344,7 @@ fn of_version(version: u32, name: &str, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Broken: src/format/manifest.rs: `if get_u32(header, 8) != FORMAT_VERSION {` to `if false {`
 #[test]
 fn another_version_is_refused_and_nothing_is_touched() {
     // Shows that any file of another version stops every kind of opening, named, and leaves all files as they were.

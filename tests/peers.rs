@@ -23,6 +23,7 @@ fn append(wal: &Wal, numbers: RangeInclusive<u64>, len: usize) {
 
 /// fjall#308: a batch was written half, its writer got an error, and later batches were acknowledged behind the
 /// partial frame, where nobody ever found them.
+/// Broken: src/wal/log.rs: `let result = self.guard(|| self.write_group(&mut tail, records));` to `let result = self.write_group(&mut tail, records);`
 #[test]
 fn nothing_is_acknowledged_behind_a_partial_record() {
     for bytes in [0, 1, 47, 48, 60, 147] {
@@ -67,6 +68,7 @@ fn a_crash_while_a_torn_log_is_opened_opens_again() {
 
 /// redb#1290: recovery gave a torn slot a valid checksum, and a second crash rolled a durable commit back. Here what
 /// recovery writes again is durable before the log says that it is open, and the power goes at once.
+/// Broken: src/wal/open.rs: `rewrite_in_place(&end)?;` to ``
 #[test]
 fn what_an_opening_has_shown_survives_the_next_crash() {
     let disk = SimDisk::new(1);
@@ -86,6 +88,7 @@ fn what_an_opening_has_shown_survives_the_next_crash() {
 
 /// rocksdb#12489: a newer log was synced before an older one, and recovery read past the hole. Here the segment
 /// before is synced before the next one exists, whatever was asked for.
+/// Broken: src/wal/rotate.rs: `self.sync_file(file)?; let old` to `let old`
 #[test]
 fn a_newer_segment_is_never_durable_before_an_older_one() {
     let disk = SimDisk::new(1);
@@ -111,6 +114,7 @@ fn a_newer_segment_is_never_durable_before_an_older_one() {
 }
 
 /// raft-engine: a missing file in the middle silently dropped all older ones. Here it is named.
+/// Broken: src/wal/evidence.rs: `TailFacts { sealed: true, .. } => Verdict::SuccessorMissing,` to ``
 #[test]
 fn a_missing_segment_is_named() {
     let disk = SimDisk::new(1);

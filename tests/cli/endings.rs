@@ -116,6 +116,7 @@ fn output_is_never_overwritten_unasked() {
     assert_eq!(names.len(), 2, "no draft is left: {names:?}");
 }
 
+/// Broken: src/storage/real.rs: `let taken = file.try_lock(); (file, taken)` to `(file, Ok(()))`
 #[test]
 fn locked_by_a_second_process() {
     let place = Place::with(&[("a", "1")]);

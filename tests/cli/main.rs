@@ -10,3 +10,4 @@ mod import;
 mod output;
 mod shell;
 mod support;
+mod system;
