@@ -250,6 +250,8 @@ pub enum CorruptionKind {
     BatchBody,
     /// The manifest.
     Manifest,
+    /// The manifest is gone, and checkpoints show that there was one.
+    ManifestMissing,
     /// A part of a checkpoint: damaged, or not the one that the manifest states.
     Checkpoint,
     /// A part of a checkpoint that the manifest states is gone.
@@ -259,6 +261,24 @@ pub enum CorruptionKind {
 }
 
 impl CorruptionKind {
+    /// All there are.
+    pub const ALL: [CorruptionKind; 14] = [
+        CorruptionKind::SegmentHeader,
+        CorruptionKind::ShortFile,
+        CorruptionKind::RecordHeader,
+        CorruptionKind::Payload,
+        CorruptionKind::UnexpectedLsn,
+        CorruptionKind::Digest,
+        CorruptionKind::ForeignStore,
+        CorruptionKind::BrokenChain,
+        CorruptionKind::BatchBody,
+        CorruptionKind::Manifest,
+        CorruptionKind::ManifestMissing,
+        CorruptionKind::Checkpoint,
+        CorruptionKind::CheckpointMissing,
+        CorruptionKind::LogTooShort,
+    ];
+
     /// A name for machines: `snake_case`, stable.
     pub const fn name(self) -> &'static str {
         match self {
@@ -272,6 +292,7 @@ impl CorruptionKind {
             CorruptionKind::BrokenChain => "broken_chain",
             CorruptionKind::BatchBody => "batch_body",
             CorruptionKind::Manifest => "manifest",
+            CorruptionKind::ManifestMissing => "manifest_missing",
             CorruptionKind::Checkpoint => "checkpoint",
             CorruptionKind::CheckpointMissing => "checkpoint_missing",
             CorruptionKind::LogTooShort => "log_too_short",
@@ -292,6 +313,7 @@ impl fmt::Display for CorruptionKind {
             CorruptionKind::BrokenChain => "the segment does not follow the one before it",
             CorruptionKind::BatchBody => "the batch cannot be decoded",
             CorruptionKind::Manifest => "the manifest is damaged",
+            CorruptionKind::ManifestMissing => "the manifest is gone",
             CorruptionKind::Checkpoint => "the part of the checkpoint is not what was written",
             CorruptionKind::CheckpointMissing => "the part of the checkpoint is gone",
             CorruptionKind::LogTooShort => "the log ends too early",

@@ -29,8 +29,6 @@ static MEMORY: PeakAlloc = PeakAlloc;
 const MOST_MEMORY: usize = 16 << 20;
 
 /// One test alone in its process: so what is allocated is the target's.
-///
-/// Broken: src/checkpoint/part.rs: `header.body_bytes.min(left)` to `header.body_bytes`
 #[test]
 fn the_corpus() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");

@@ -36,8 +36,9 @@ fn root() -> PathBuf {
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
-    let of = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
-    let all = entries.into_iter().flat_map(of);
+    // `tests/fuzz` may have been built.
+    let all = entries.into_iter().filter(|path| !path.ends_with("target"));
+    let all = all.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
     all.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use forelog::storage::{Outcome, SimDisk, Storage};
+use forelog::wal::LogStatus;
 use forelog::{Db, Durability, WriteBatch, WriteOptions, care};
 
 use support::{ARCHIVE, DIR, by_hand, fill, segments, store_on};
@@ -102,7 +103,36 @@ fn an_unfinished_checkpoint_hides_no_other() {
     db.close().unwrap();
     disk.write_file(format!("{DIR}/{:020}-9-0.ckpt", lsn + 2), &[7; 64]);
     disk.remove(&Path::new(DIR).join("MANIFEST")).unwrap();
-    assert_eq!(salvage(&disk).1.iter().count(), 61);
+    let (repair, salvaged) = salvage(&disk);
+    assert_eq!((repair.lost, salvaged.iter().count()), (Vec::new(), 61), "a part knows how many there are");
+}
+
+/// A store without its manifest was a log alone for `verify`, and clean, although its checkpoint stood beside it. And a
+/// checkpoint of which a part is gone, too, must not pass for a whole one.
+#[test]
+fn a_checkpoint_tells_of_a_manifest_and_of_its_parts() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).segment_bytes(8 << 20).open(DIR).unwrap();
+    let big = vec![b'v'; 100_000];
+    for number in 0..700 {
+        let mut batch = WriteBatch::new();
+        batch.put(format!("{number:05}"), &big);
+        db.write_with(batch, &WriteOptions::new().durability(Durability::Buffered)).unwrap();
+    }
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    disk.remove(&Path::new(DIR).join("MANIFEST")).unwrap();
+    let found = care::verify_on(Arc::new(disk.clone()), DIR).unwrap();
+    let problems: Vec<_> = found.problems.iter().map(|problem| (&*problem.file, &*problem.kind)).collect();
+    assert_eq!((found.status, problems), (LogStatus::Corrupt, vec![("MANIFEST", "manifest_missing")]));
+    assert_eq!(salvage(&disk.fork()).0.lost, []);
+
+    let parts: Vec<_> =
+        disk.files().into_iter().filter(|path| path.extension().is_some_and(|end| end == "ckpt")).collect();
+    assert!(parts.len() > 1, "{parts:?}");
+    disk.remove(parts.last().unwrap()).unwrap();
+    let (repair, salvaged) = salvage(&disk);
+    assert!(!repair.lost.is_empty() && (100..700).contains(&salvaged.iter().count()), "{:?}", repair.lost);
 }
 
 /// A file that only has the name of a segment took the sound records with it that its name speaks of. And the highest LSN

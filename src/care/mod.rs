@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::checkpoint::{self, manifest};
-use crate::error::{Error, Result};
+use crate::error::{CorruptionKind, Error, Result};
 use crate::format::batch_body;
 use crate::format::manifest::Manifest;
 use crate::format::record::RecordKind;
@@ -265,6 +265,12 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
             problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
             None
         }
+        None if files.iter().any(|name| names::is_part(name)) => {
+            let kind = CorruptionKind::ManifestMissing;
+            let gone = Error::corruption(&dir.file_path(names::MANIFEST), 0, None, kind, None);
+            problems.extend(Problem::of(&gone, names::MANIFEST));
+            None
+        }
         read => read.transpose()?,
     };
     let given = manifest.as_ref().map_or(Given::default(), recovery::given);
@@ -306,7 +312,7 @@ fn decodable(path: &Path, record: &wal::RecordRef<'_>) -> Result<()> {
     if record.header.kind != RecordKind::Data || batch_body::ops(record.payload).all(|op| op.is_ok()) {
         return Ok(());
     }
-    let kind = crate::error::CorruptionKind::BatchBody;
+    let kind = CorruptionKind::BatchBody;
     Err(Error::corruption(path, record.offset, Some(record.header.lsn), kind, None))
 }
 

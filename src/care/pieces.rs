@@ -105,14 +105,15 @@ impl Pieces {
         // Newest first; of two copies that of the store.
         known.sort_by_key(|(_, checkpoint)| Reverse((checkpoint.lsn, checkpoint.generation)));
         if self.manifest.is_none() {
-            // Whether one has all its parts only the manifest knew: so what it has counts as lost all the same.
+            // Those of a checkpoint know how many there are. (It may be one that was cut short before a manifest named it. It is
+            // what could be seen at its LSN, all the same.)
             let parts = files.iter().filter_map(|name| names::parse_part(name));
             let newest_first: BTreeSet<_> =
                 parts.map(|(lsn, generation, _)| Reverse((lsn, generation))).collect();
             for Reverse((lsn, generation)) in newest_first {
                 if self.take_blocks(dir, lsn, generation)? {
                     self.unnamed_checkpoint = Some(names::part(lsn, generation, 0));
-                    break;
+                    return Ok(lsn);
                 }
             }
         }

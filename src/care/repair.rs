@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::pieces::Pieces;
 use super::{Verification, archive, is_damage, verify_once};
 use crate::checkpoint::manifest;
-use crate::error::{Error, Result};
+use crate::error::{CorruptionKind, Error, Result};
 use crate::format::names;
 use crate::lsn::Lsn;
 use crate::options::{CreateMode, Options};
@@ -225,12 +225,13 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
         return Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
     }
     if log_alone {
+        actions.retain(|action| action.file != names::MANIFEST);
         let action = "is gone: a store is made of what the log and the checkpoints say".to_owned();
         actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
     }
     if let Some(file) = pieces.unnamed_checkpoint.clone() {
-        let action = "take the checkpoint: what is there is sound, and only the manifest knew whether it has further parts; so all up to it counts as lost";
-        actions.push(RepairAction { file, action: action.to_owned() });
+        let action = "take the checkpoint, which is whole".to_owned();
+        actions.push(RepairAction { file, action });
     }
     let lost = told(&pieces.lost);
     left.extend(pieces.unused_archive.clone().map(|(file, action)| RepairAction { file, action }));
@@ -254,16 +255,22 @@ fn action_for(problem: &Problem) -> RepairAction {
             format!("cut off the unfinished write at byte {offset}: nothing proves that it was ever durable")
         }
         "missing_segment" => "is gone: take what the files around it say".to_owned(),
-        kind => format!("take what is sound of it: {kind} at byte {offset}"),
+        "checkpoint_missing" => "is gone: do without this checkpoint".to_owned(),
+        kind => format!("take what is sound of it: {} at byte {offset}", in_words(kind)),
     };
     RepairAction { file: file.clone(), action }
+}
+
+fn in_words(kind: &str) -> String {
+    let known = CorruptionKind::ALL.into_iter().find(|known| known.name() == kind);
+    known.map_or_else(|| kind.to_owned(), |known| known.to_string())
 }
 
 fn left_alone(problem: Problem) -> RepairAction {
     let Problem { file, offset, kind, .. } = problem;
     let what = match kind.as_str() {
         "missing_segment" => "is gone, or not mounted".to_owned(),
-        kind => format!("{kind} at byte {offset}"),
+        kind => format!("{} at byte {offset}", in_words(kind)),
     };
     let action = format!("{what}: bring it back, or choose another archive for the store, which begins anew");
     RepairAction { file, action }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::part::PartReader;
+use super::part::{PartReader, is_part_of};
 use crate::error::{Error, Result};
 use crate::format::manifest::{Checkpoint, MAX_MANIFEST_BYTES, Manifest, Part};
 use crate::format::{StoreId, names};
@@ -111,9 +111,7 @@ fn read_through(
     number: u32,
     part: Part,
 ) -> Result<()> {
-    let mut reader = PartReader::of(copy, part, |header| {
-        header.store_id == store_id && header.lsn == checkpoint.lsn() && header.part == number
-    })?;
+    let mut reader = PartReader::of(copy, part, |header| is_part_of(header, store_id, checkpoint, number))?;
     while reader.next()?.is_some() {}
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Loads a checkpoint: part files, checked block by block, become keys.
 
-use super::part::PartReader;
+use super::part::{PartReader, is_part_of};
 use super::take::share_out;
 use crate::error::Result;
 use crate::format::checkpoint::{self as format, BlockKind, entries};
@@ -106,7 +106,5 @@ fn open(
     part: Part,
 ) -> Result<PartReader> {
     let name = names::part(checkpoint.lsn(), checkpoint.generation, number);
-    PartReader::open(dir, &name, part, |header| {
-        header.store_id == store_id && header.lsn == checkpoint.lsn() && header.part == number
-    })
+    PartReader::open(dir, &name, part, |header| is_part_of(header, store_id, checkpoint, number))
 }

@@ -10,8 +10,8 @@ use crate::format::checkpoint::{
     BLOCK_BYTES, BLOCK_HEADER_BYTES, BlockHeader, BlockKind, EntryBody, KeyspaceBody, PART_FOOTER_BYTES,
     PART_HEADER_BYTES, PartFooter, PartHeader,
 };
-use crate::format::manifest::Part;
-use crate::format::{Flaw, KeyspaceId};
+use crate::format::manifest::{Checkpoint, Part};
+use crate::format::{Flaw, KeyspaceId, StoreId};
 use crate::storage::Access;
 use crate::storage::dir::{Dir, DirFile};
 
@@ -104,6 +104,12 @@ impl<'a> PartWriter<'a> {
     }
 }
 
+/// True for the header of this part of a checkpoint.
+pub(super) fn is_part_of(header: &PartHeader, store_id: StoreId, of: &Checkpoint, number: u32) -> bool {
+    let parts = u32::try_from(of.parts.len()).unwrap_or(u32::MAX);
+    (header.store_id, header.lsn, header.part, header.parts) == (store_id, of.lsn(), number, parts)
+}
+
 /// Reads a part, block by block.
 pub(super) struct PartReader {
     file: DirFile,
@@ -154,6 +160,10 @@ impl PartReader {
             return Err(reader.damaged());
         }
         Ok(reader)
+    }
+
+    pub(super) fn header(&self) -> &PartHeader {
+        &self.header
     }
 
     /// The next block; `None` when the part has ended as its footer and the manifest say.

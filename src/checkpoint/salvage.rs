@@ -16,8 +16,8 @@ pub(crate) enum Sound<'a> {
     Entry { keyspace: KeyspaceId, lsn: Lsn, key: &'a [u8], value: &'a [u8] },
 }
 
-/// Reads the parts of the checkpoint at `lsn` of this generation, as many as there are. True if all of these are sound to
-/// their ends, and begin with the first.
+/// Reads the parts of the checkpoint at `lsn` of this generation, as many as there are. True if it is whole: each of its
+/// parts is there, and sound to its end.
 ///
 /// # Errors
 /// [`Error::Io`] for what cannot be read at all; [`Error::UnsupportedFormat`].
@@ -31,8 +31,8 @@ pub(crate) fn salvage(
         |name: &String| names::parse_part(name).filter(|part| (part.0, part.1) == (lsn, generation));
     let mut numbers: Vec<u32> = dir.list()?.iter().filter_map(is_of_it).map(|(_, _, part)| part).collect();
     numbers.sort_unstable();
-    let mut is_sound =
-        !numbers.is_empty() && (0..).zip(&numbers).all(|(expected, number)| expected == *number);
+    let mut is_sound = !numbers.is_empty();
+    let found = numbers.len();
     for number in numbers {
         let file = dir.open(&names::part(lsn, generation, number), Access::Read)?;
         // How long it should be, and what the footer should say, is no reason to leave out what is there.
@@ -41,7 +41,10 @@ pub(crate) fn salvage(
             store_id.is_none_or(|id| header.store_id == id) && (header.lsn, header.part) == (lsn, number)
         });
         match opened {
-            Ok(reader) => is_sound &= read_blocks(reader, lsn, take)?,
+            Ok(reader) => {
+                is_sound &= u32::try_from(found) == Ok(reader.header().parts);
+                is_sound &= read_blocks(reader, lsn, take)?;
+            }
             Err(Error::Corruption(_)) => is_sound = false,
             Err(error) => return Err(error),
         }

@@ -69,6 +69,7 @@ pub(crate) fn take(
             lsn,
             salt: storage.random_u64(),
             part: number,
+            parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
             checksum: taking.checksum,
         };
         let mut writer = PartWriter::create(dir, &name(number), header, &taking.pace)?;

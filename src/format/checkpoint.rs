@@ -61,6 +61,8 @@ pub struct PartHeader {
     pub salt: u64,
     /// The part's number in its checkpoint, from 0.
     pub part: u32,
+    /// How many parts the checkpoint has.
+    pub parts: u32,
     /// Guards the bodies.
     pub checksum: Checksum,
 }
@@ -76,7 +78,8 @@ impl PartHeader {
         put_lsn(&mut bytes, 32, self.lsn);
         put(&mut bytes, 40, &self.salt.to_le_bytes());
         put(&mut bytes, 48, &self.part.to_le_bytes());
-        bytes[52] = self.checksum.tag();
+        put(&mut bytes, 52, &self.parts.to_le_bytes());
+        bytes[56] = self.checksum.tag();
         let crc = crc32fast::hash(&bytes[..60]);
         put(&mut bytes, 60, &crc.to_le_bytes());
         bytes
@@ -99,7 +102,8 @@ impl PartHeader {
             lsn: get_lsn(bytes, 32),
             salt: get_u64(bytes, 40),
             part: get_u32(bytes, 48),
-            checksum: Checksum::from_tag(bytes[52]).ok_or(FLAW)?,
+            parts: get_u32(bytes, 52),
+            checksum: Checksum::from_tag(bytes[56]).ok_or(FLAW)?,
         })
     }
 }
@@ -285,7 +289,7 @@ mod tests {
 
     fn header() -> PartHeader {
         let store_id = StoreId([7; 16]);
-        PartHeader { store_id, lsn: Lsn::new(57), salt: SALT, part: 3, checksum: Checksum::Xxh3 }
+        PartHeader { store_id, lsn: Lsn::new(57), salt: SALT, part: 3, parts: 5, checksum: Checksum::Xxh3 }
     }
 
     fn every_bit_counts(bytes: &[u8], decodes: impl Fn(&[u8]) -> bool) {

@@ -246,6 +246,7 @@ fn the_parts_of_a_checkpoint_are_as_the_page_says() {
         lsn: Lsn::new(0x0102_0304_0506_0709),
         salt,
         part: 0x1112_1314,
+        parts: 0x2122_2324,
         checksum: Checksum::Crc32c,
     };
     let compose_header = |crc: u32| {
@@ -259,6 +260,7 @@ fn the_parts_of_a_checkpoint_are_as_the_page_says() {
                 ("lsn", &header.lsn.get().to_le_bytes()),
                 ("salt", &salt.to_le_bytes()),
                 ("part", &header.part.to_le_bytes()),
+                ("parts", &header.parts.to_le_bytes()),
                 ("checksum", &[2]),
                 ("crc", &crc.to_le_bytes()),
             ],

@@ -149,15 +149,15 @@ fn read_checkpoint(files: &Files, names: &mut Names, keys: &mut Keys) -> u64 {
         assert!(part.starts_with(b"FORECKPT") && int(part, 60, 4) as u32 == crc32(&[&part[..60]]));
         assert_eq!((int(part, 8, 4), int(part, 12, 4), part.len() as u64), (1, 64, *len));
         assert_eq!(
-            (&part[16..32], int(part, 32, 8), int(part, 48, 4)),
-            (&manifest.store_id[..], *lsn, number as u64)
+            (&part[16..32], int(part, 32, 8), int(part, 48, 4), int(part, 52, 4)),
+            (&manifest.store_id[..], *lsn, number as u64, parts.len() as u64)
         );
         let (salt, mut at, mut chained, mut blocks, mut found) = (int(part, 40, 8), 64, 0, 0, 0);
         while !part[at..].starts_with(b"FOREDONE") {
             let header = &part[at..at + 32];
             assert_eq!(int(header, 0, 4) as u32, placed(salt, at as u64, &header[4..]));
             let body = &part[at + 32..at + 32 + int(header, 8, 8) as usize];
-            assert_eq!(int(header, 16, 8), checksum_of(part[52], body));
+            assert_eq!(int(header, 16, 8), checksum_of(part[56], body));
             let mut hashed = [&(at as u64).to_le_bytes()[..], &[header[28]]].concat();
             hashed.extend_from_slice(&header[16..24]);
             chained = xxhash_rust::xxh3::xxh3_64_with_seed(&hashed, chained);
