@@ -46,6 +46,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) checkpoints_archived: bool,
 }
 
+/// Why something stays that goes once it is archived.
+const NOT_ARCHIVED: &str = "it is not in the archive yet, or that cannot be read now";
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -72,7 +75,7 @@ impl Plan {
         for checkpoint in checkpoints {
             let reason = match facts.checkpoints_archived {
                 true => format!("one of the newest checkpoints, of which {keep} are kept"),
-                false => "it is not in the archive yet".to_owned(),
+                false => NOT_ARCHIVED.to_owned(),
             };
             report.kept.extend(checkpoint.files().map(|file| FileReason { file, reason: reason.clone() }));
         }
@@ -132,7 +135,7 @@ fn kept_because(
         return Some(format!("a reader is at LSN {lsn}"));
     }
     if facts.archived.is_some_and(|archived| segment.last_lsn > archived) {
-        return Some("it is not in the archive yet".to_owned());
+        return Some(NOT_ARCHIVED.to_owned());
     }
     facts
         .manifest

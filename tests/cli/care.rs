@@ -266,6 +266,8 @@ fn back_to_any_lsn_from_the_store_or_from_its_archive() {
     place.fails(&["restore", "demo", "x", "--to-lsn", "9999"], 2, "usage");
     place.fails(&["restore", "demo", "x", "--to-time", "yesterday"], 2, "usage");
     place.fails(&["restore", "nosuch", "x"], 5, "no_store");
+    let ran = place.ok(&["restore", "demo", "early", "--to-time", "2001-01-01T00:00:00Z"]);
+    assert!(ran.err.contains("the new store is empty"), "{ran:?}");
 
     let copied = place.ok(&["backup", "demo", "copy", "-f", "json"]).json().remove(0);
     assert!(copied["lsn"].as_u64() >= info["visible_lsn"].as_u64());

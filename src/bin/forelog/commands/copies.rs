@@ -26,6 +26,9 @@ pub fn run_restore(args: &Restore, app: &mut App) -> Result<Outcome, Failure> {
         Error::InvalidOption { option: "to_lsn", reason } => Failure::Usage(format!("--to-lsn: {reason}")),
         other => other.into(),
     })?;
+    if copied.lsn == Lsn::ZERO {
+        app.globals.say("nothing had been written by then: the new store is empty");
+    }
     answer(&copied, &mut app.out)
 }
 
