@@ -3,7 +3,7 @@
 //! wait and atomic of `src/sync.rs` who goes on. A lost wake-up is a deadlock, which it reports.
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg forelog_shuttle" cargo test --locked --target-dir target/shuttle --test schedules -- --nocapture
+//! RUSTFLAGS="--cfg forelog_shuttle" cargo test --locked --no-default-features --target-dir target/shuttle --test schedules -- --nocapture
 //! ```
 //!
 //! `FORELOG_SCHEDULES=1000000` runs so many in all (300,000 otherwise), `FORELOG_SCHEDULE_SEED=7` others. A failure

@@ -29,7 +29,7 @@ use crate::event::Event;
 use crate::format::manifest::{Checkpoint, Manifest};
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
-use crate::options::Options;
+use crate::options::{Options, processors};
 use crate::retention::Archiver;
 use crate::storage::dir::Dir;
 use crate::wal::{Keeper, Wal};
@@ -357,7 +357,7 @@ impl Drop for Awaited<'_> {
 
 /// How many threads write a checkpoint that somebody waits for.
 pub(super) fn available_threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(4)
+    processors().min(4)
 }
 
 fn newest(manifest: &Manifest) -> Option<&Checkpoint> {
