@@ -240,7 +240,6 @@ fn the_end_is_cut_at_any_lsn_and_written_again() {
     }
 }
 
-/// Broken: src/wal/log.rs: `payload.len() as u64 > limit)` to `payload.len() as u64 > limit + 8)`
 #[test]
 fn the_longest_payload_fits_and_one_byte_more_does_not() {
     for segment_bytes in [SEGMENT_BYTES, 8195, 20_000] {
