@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use forelog::storage::{Outcome, SimDisk, Storage};
 use forelog::wal::LogStatus;
-use forelog::{Db, Durability, WriteBatch, WriteOptions, care};
+use forelog::{Db, Durability, Error, WriteBatch, WriteOptions, care};
 
+use support::hook_disk::HookDisk;
 use support::{ARCHIVE, DIR, by_hand, fill, segments, store_on};
 
 const OUT: &str = "out";
@@ -133,6 +134,41 @@ fn a_checkpoint_tells_of_a_manifest_and_of_its_parts() {
     disk.remove(parts.last().unwrap()).unwrap();
     let (repair, salvaged) = salvage(&disk);
     assert!(!repair.lost.is_empty() && (100..700).contains(&salvaged.iter().count()), "{:?}", repair.lost);
+}
+
+/// A sector that the disk cannot read any more, the most common damage there is, kept all of a store from being salvaged.
+#[test]
+fn sectors_that_cannot_be_read_cost_what_they_held() {
+    let disk = HookDisk::new();
+    let db = by_hand(&disk).segment_bytes(64 << 10).open(DIR).unwrap();
+    (0..100).for_each(|number| _ = db.put(format!("{number:02}"), [b'v'; 300]).unwrap()); // 360 bytes each
+    db.close().unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    // From byte 8192 to 12287: twelve records, one at its beginning, one at its end.
+    disk.lose("00000000000000000001.wal", 9000..9001);
+    assert!(matches!(by_hand(&disk).open(DIR), Err(Error::Io { op: "read", .. })));
+    let planned = care::plan_repair_on(storage.clone(), DIR).unwrap();
+    assert_eq!((planned.status, planned.in_place), (LogStatus::Corrupt, false));
+    let told = planned.actions.iter().map(|action| &*action.action);
+    assert!(told.clone().any(|told| told.ends_with("bytes 8192 to 12287 cannot")), "{:?}", planned.actions);
+    let repair = care::salvage_on(storage, DIR, OUT).unwrap();
+    assert_eq!((&repair, lost(&repair)), (&planned, vec![(12, Some(23))]));
+    assert_eq!(store_on(&disk).open(OUT).unwrap().iter().count(), 88);
+}
+
+/// The same where nothing is: an end of the log that cannot be read may be no end.
+#[test]
+fn an_end_that_cannot_be_read_is_told() {
+    let disk = HookDisk::new();
+    let db = by_hand(&disk).segment_bytes(64 << 10).open(DIR).unwrap();
+    fill(&db, 10);
+    db.close().unwrap();
+    disk.lose("00000000000000000001.wal", 50_000..50_001);
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    assert!(!care::repair_on(storage.clone(), DIR).unwrap().in_place);
+    let repair = care::salvage_on(storage, DIR, OUT).unwrap();
+    assert_eq!((repair.actions.len(), lost(&repair)), (1, vec![]));
+    assert_eq!(store_on(&disk).open(OUT).unwrap().iter().count(), 10);
 }
 
 /// A file that only has the name of a segment took the sound records with it that its name speaks of. And the highest LSN

@@ -9,6 +9,7 @@
 //! What is sound is put together in `pieces`. The damaged store is only read: it is kept for whoever knows more than its
 //! bytes say.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::lsn::Lsn;
 use crate::options::{CreateMode, Options};
 use crate::recovery;
 use crate::storage::dir::Dir;
+use crate::storage::lenient::Lenient;
 use crate::storage::{LockGuard, RealDisk, Storage};
 use crate::wal::{self, LogStatus, Lost, Problem};
 
@@ -209,12 +211,20 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
             "it is an archive: restore from it what is sound, to an LSN before the damage".to_owned();
         return Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
     }
-    let found = wal::look_for_damage(dir, is_damage, |live| verify_once(dir, live, false))?;
-    let Verification { status, log_alone, problems, .. } = found;
     let mut left = damage_of_archive(dir);
+    // A disk that fails gives some sectors and not others: what cannot be read is damage like any other.
+    let disk = Lenient::new(dir.storage().clone());
+    let dir = &Dir::new(Arc::new(disk.clone()), dir.path());
+    let found = wal::look_for_damage(dir, is_damage, |live| verify_once(dir, live, false))?;
+    let Verification { mut status, log_alone, problems, .. } = found;
     let mut actions: Vec<RepairAction> = problems.iter().map(action_for).collect();
-    if !log_alone && problems.iter().all(|problem| problem.kind == "torn") {
+    let unreadable = disk.unreadable(dir.path());
+    if !log_alone && unreadable.is_empty() && problems.iter().all(|problem| problem.kind == "torn") {
         return Ok((Repair { status, actions, left, in_place: true, lost: Vec::new() }, None));
+    }
+    if !unreadable.is_empty() {
+        status = LogStatus::Corrupt;
+        actions.extend(unreadable.into_iter().map(unreadable_action));
     }
     let pieces = Pieces::gather(dir)?;
     if log_alone && pieces.operations == 0 {
@@ -259,6 +269,11 @@ fn action_for(problem: &Problem) -> RepairAction {
         kind => format!("take what is sound of it: {} at byte {offset}", in_words(kind)),
     };
     RepairAction { file: file.clone(), action }
+}
+
+fn unreadable_action((file, bytes): (String, Range<u64>)) -> RepairAction {
+    let action = format!("take what can be read of it: bytes {} to {} cannot", bytes.start, bytes.end - 1);
+    RepairAction { file, action }
 }
 
 fn in_words(kind: &str) -> String {

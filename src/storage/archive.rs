@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Access, File, LockGuard, Storage, write_all_at};
+use super::{Access, File, LockGuard, Storage, read_only, write_all_at};
 
 /// A place for copies of finished segments and checkpoints. They are written once and never changed.
 ///
@@ -253,10 +253,6 @@ impl Gathered {
     pub(crate) fn add(&mut self, name: String, place: Place) {
         self.files.insert(name, place);
     }
-}
-
-fn read_only<T>() -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "what was gathered from several places is only read"))
 }
 
 impl Storage for Gathered {

@@ -26,6 +26,7 @@ pub(crate) mod archive;
 mod compressed;
 mod content;
 pub(crate) mod dir;
+pub(crate) mod lenient;
 mod locks;
 mod memory;
 mod real;
@@ -143,6 +144,11 @@ pub enum Access {
 
 /// Holds a lock until it is dropped.
 pub trait LockGuard: fmt::Debug + Send + Sync + 'static {}
+
+/// What a disk answers that is only read.
+fn read_only<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this disk is only read"))
+}
 
 /// Writes all of `bytes`, going on after short and interrupted writes.
 ///

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +21,18 @@ type Hook = Arc<dyn Fn(&str, &Path) + Send + Sync>;
 pub(crate) struct HookDisk {
     pub(crate) disk: SimDisk,
     hook: Arc<Mutex<Option<Hook>>>,
+    /// Bytes of files of this name that cannot be read.
+    unreadable: Arc<Mutex<Vec<(&'static str, Range<u64>)>>>,
 }
 
 impl HookDisk {
     pub(crate) fn new() -> HookDisk {
-        HookDisk { disk: SimDisk::new(1), hook: Arc::default() }
+        HookDisk { disk: SimDisk::new(1), hook: Arc::default(), unreadable: Arc::default() }
+    }
+
+    /// From now on these bytes of the files of this name cannot be read.
+    pub(crate) fn lose(&self, file: &'static str, bytes: Range<u64>) {
+        self.unreadable.lock().push((file, bytes));
     }
 
     pub(crate) fn set(&self, hook: impl Fn(&str, &Path) + Send + Sync + 'static) {
@@ -141,6 +149,13 @@ struct HookFile {
 
 impl File for HookFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let end = offset + buffer.len() as u64;
+        let is_lost = |(file, bytes): &(&str, Range<u64>)| {
+            self.path.ends_with(file) && bytes.start < end && offset < bytes.end
+        };
+        if self.disk.unreadable.lock().iter().any(is_lost) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         self.file.read_at(buffer, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
