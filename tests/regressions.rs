@@ -433,7 +433,7 @@ fn the_end_of_a_closed_store_does_not_go_unnoticed() {
     let bytes = disk.read_file(&path).unwrap();
     for filler in [0, 7] {
         let disk = disk.fork();
-        let sound = &bytes[..third.offset as usize];
+        let sound = &bytes[..usize::try_from(third.offset).unwrap()];
         disk.write_file(&path, &[sound, &vec![filler; bytes.len() - sound.len()]].concat());
         let before = disk.fingerprint();
         let refused = store_on(&disk).open(DIR).unwrap_err();

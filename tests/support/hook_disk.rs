@@ -15,6 +15,7 @@ use forelog::storage::{Access, File, LockGuard, SimDisk, Storage};
 use parking_lot::Mutex;
 
 type Hook = Arc<dyn Fn(&str, &Path) + Send + Sync>;
+type Stretch = (&'static str, Range<u64>);
 
 /// A simulated disk that calls a hook with the name of the call and the path.
 #[derive(Clone)]
@@ -22,7 +23,7 @@ pub(crate) struct HookDisk {
     pub(crate) disk: SimDisk,
     hook: Arc<Mutex<Option<Hook>>>,
     /// Bytes of files of this name that cannot be read.
-    unreadable: Arc<Mutex<Vec<(&'static str, Range<u64>)>>>,
+    unreadable: Arc<Mutex<Vec<Stretch>>>,
 }
 
 impl HookDisk {
@@ -150,9 +151,8 @@ struct HookFile {
 impl File for HookFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let end = offset + buffer.len() as u64;
-        let is_lost = |(file, bytes): &(&str, Range<u64>)| {
-            self.path.ends_with(file) && bytes.start < end && offset < bytes.end
-        };
+        let is_lost =
+            |(file, bytes): &Stretch| self.path.ends_with(file) && bytes.start < end && offset < bytes.end;
         if self.disk.unreadable.lock().iter().any(is_lost) {
             return Err(io::Error::from_raw_os_error(5));
         }
