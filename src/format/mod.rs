@@ -79,7 +79,8 @@ impl TryFrom<String> for StoreId {
 
     fn try_from(text: String) -> Result<StoreId, &'static str> {
         const WHAT: &str = "a store id is 32 hexadecimal digits";
-        if text.len() != 32 || !text.is_ascii() {
+        // `from_str_radix` alone would take a sign.
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(WHAT);
         }
         let mut id = [0; 16];
@@ -138,4 +139,30 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 
 fn put_lsn(bytes: &mut [u8], at: usize, lsn: Lsn) {
     put(bytes, at, &lsn.get().to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    //! Shows that a store's id is read back from its text, and nothing else is.
+    use super::*;
+
+    #[test]
+    fn a_store_id_as_text() {
+        let id = StoreId::from_random([0x1122_3344_5566_7788, 0xff]);
+        let text = "8877665544332211ff00000000000000";
+        assert_eq!(
+            (id.to_string(), format!("{id:?}"), String::from(id)),
+            (text.into(), text.into(), text.into())
+        );
+        assert_eq!(StoreId::try_from(text.to_owned()), Ok(id));
+        for other in [
+            "",
+            &text[1..],
+            &text.replace('f', "g"),
+            &text.replacen("88", "ä", 1),
+            &text.replacen('8', "+", 1),
+        ] {
+            assert!(StoreId::try_from(other.to_owned()).is_err(), "{other}");
+        }
+    }
 }
