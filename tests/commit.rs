@@ -87,6 +87,7 @@ fn the_disk_is_told_what_to_expect_once_a_stretch() {
 
 /// A write fails while others wait behind a sync that the disk does not finish: they hear of it at once, because no sync
 /// after this one would be believed. Reads do not wait for the disk meanwhile, and what is not published is not seen.
+///
 /// Broken: src/wal/log.rs: `self.gate.wake(); self.owe_wakes();` to `self.owe_wakes();`
 #[test]
 fn whoever_waits_behind_a_stalled_sync_hears_of_a_failed_write_at_once() {

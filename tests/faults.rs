@@ -464,6 +464,7 @@ fn every_failed_call_of_a_store_with_two_checkpoints() {
 
 /// After a failed sync the pages are clean and lost, or what is on disk is in the cache again. Only files lose pages
 /// so: a directory whose sync failed is what is on disk.
+///
 /// Broken: src/wal/poison.rs: `if !self.set.swap(true, Ordering::AcqRel) {` to `if !self.is_set() {`
 #[test]
 fn every_failed_sync() {
@@ -485,6 +486,7 @@ fn every_failed_sync() {
 }
 
 /// Interrupted calls and short ones are legal. Nobody may notice.
+///
 /// Broken: src/storage/mod.rs: `Ok(read) => filled += read, Err(error) if error.kind() == io::ErrorKind::Interrupted => {}` to `Ok(read) => filled += read,`
 /// Broken: src/storage/mod.rs: `bytes = &bytes[written..];` to `bytes = &bytes[bytes.len()..];`
 #[test]
@@ -524,6 +526,7 @@ fn interruptions_and_short_transfers_are_not_noticed() {
 }
 
 /// A read that fails says so, with the file; what cannot be read is not absent, and the log is not poisoned by it.
+///
 /// Broken: src/storage/mod.rs: `Ok(0) => break, Ok(read) => filled += read,` to `Ok(0) | Err(_) => break, Ok(read) => filled += read,`
 #[test]
 fn a_failed_read_is_neither_damage_nor_absence() {
@@ -586,6 +589,7 @@ fn a_full_disk_refuses_and_room_brings_the_log_back() {
 
 /// The disk fills up while a checkpoint is taken, at every size: the store goes on with the checkpoint that it had, and
 /// once there is room, the next one works.
+///
 /// Broken: src/checkpoint/take.rs: `if taken.is_err() {` to `if false {`
 #[test]
 fn a_full_disk_costs_a_checkpoint_and_nothing_else() {

@@ -5,11 +5,13 @@
 mod support;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use forelog::error::CorruptionKind;
 use forelog::format::segment::SegmentHeader;
 use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, OutcomeLimits, SimDisk};
 use forelog::wal::Wal;
-use forelog::{Durability, Error, Lsn};
+use forelog::{Durability, Error, Lsn, care};
 
 use support::{DIR, data, log_on, payload, records_of, segment, segments};
 
@@ -23,6 +25,7 @@ fn append(wal: &Wal, numbers: RangeInclusive<u64>, len: usize) {
 
 /// fjall#308: a batch was written half, its writer got an error, and later batches were acknowledged behind the
 /// partial frame, where nobody ever found them.
+///
 /// Broken: src/wal/log.rs: `let result = self.guard(|| self.write_group(&mut tail, records));` to `let result = self.write_group(&mut tail, records);`
 #[test]
 fn nothing_is_acknowledged_behind_a_partial_record() {
@@ -68,6 +71,7 @@ fn a_crash_while_a_torn_log_is_opened_opens_again() {
 
 /// redb#1290: recovery gave a torn slot a valid checksum, and a second crash rolled a durable commit back. Here what
 /// recovery writes again is durable before the log says that it is open, and the power goes at once.
+///
 /// Broken: src/wal/open.rs: `rewrite_in_place(&end)?;` to ``
 #[test]
 fn what_an_opening_has_shown_survives_the_next_crash() {
@@ -88,6 +92,7 @@ fn what_an_opening_has_shown_survives_the_next_crash() {
 
 /// rocksdb#12489: a newer log was synced before an older one, and recovery read past the hole. Here the segment
 /// before is synced before the next one exists, whatever was asked for.
+///
 /// Broken: src/wal/rotate.rs: `self.sync_file(file)?; let old` to `let old`
 #[test]
 fn a_newer_segment_is_never_durable_before_an_older_one() {
@@ -114,6 +119,7 @@ fn a_newer_segment_is_never_durable_before_an_older_one() {
 }
 
 /// raft-engine: a missing file in the middle silently dropped all older ones. Here it is named.
+///
 /// Broken: src/wal/evidence.rs: `TailFacts { sealed: true, .. } => Verdict::SuccessorMissing,` to ``
 #[test]
 fn a_missing_segment_is_named() {
@@ -177,4 +183,31 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 fn header(disk: &SimDisk, path: &str) -> SegmentHeader {
     SegmentHeader::decode(&disk.read_file(path).unwrap()).unwrap()
+}
+
+/// A segment of the same store and the same LSNs, but of another past: a file that was brought back from a copy of the
+/// store, which had gone its own way. Only the digest in the next segment's header tells them apart.
+///
+/// Broken: src/wal/replay.rs: `end.digest != digest || end.lsn != last.next()` to `end.lsn != last.next()`
+#[test]
+fn a_segment_of_another_past_is_refused() {
+    let disk = SimDisk::new(1);
+    let wal = open(&disk);
+    append(&wal, 1..=1, 1500);
+    drop(wal);
+    let other = disk.fork();
+    for (disk, numbers) in [(&disk, 2..=9), (&other, 12..=19)] {
+        let wal = open(disk);
+        append(&wal, numbers, 1500);
+        wal.close().unwrap();
+    }
+    let first = segment(1);
+    assert!(segments(&disk) == segments(&other) && segments(&disk).len() > 3);
+    disk.write_file(&first, &other.read_file(&first).unwrap());
+    let before = disk.fingerprint();
+    let is_found = |error: Error| matches!(error, Error::Corruption(found) if found.kind == CorruptionKind::Digest && found.file.ends_with(&first));
+    assert!(is_found(log_on(&disk).open(DIR).unwrap_err()));
+    assert_eq!(disk.fingerprint(), before);
+    let found = care::verify_on(Arc::new(disk), DIR).unwrap();
+    assert_eq!((found.problems.len(), &*found.problems[0].kind), (1, "digest"));
 }

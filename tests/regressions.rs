@@ -30,6 +30,7 @@ fn append(wal: &Wal, numbers: RangeInclusive<u64>, len: usize) {
 
 /// A process died between making an ancestor of the directory and syncing it. The next one found it there, and a
 /// power cut took ancestor, directory and acknowledged writes together.
+///
 /// Broken: src/storage/dir.rs: `self.parent().map_or(Ok(()), |parent| parent.sync())` to `Ok(())`
 #[test]
 fn an_ancestor_made_by_a_dead_process_is_durable_before_the_first_acknowledgement() {
