@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use forelog::event::{Event, Listener};
 use forelog::storage::{Fault, FaultKind, OperationKind, SimDisk};
-use forelog::{CreateMode, Db, Durability, Error, Lsn, Options, WriteBatch, WriteOptions};
+use forelog::{CreateMode, Db, Durability, Error, Lsn, Options, WriteBatch, WriteOptions, care};
 
 fn options(disk: &SimDisk) -> Options {
     Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None).spare_ahead(false)
@@ -77,7 +77,7 @@ fn an_idle_store_proves_what_it_wrote() {
         assert!(started.elapsed() < Duration::from_secs(30), "no mark");
         std::thread::sleep(Duration::from_millis(1));
     }
-    let survey = forelog::care::survey(dir.path().join("store")).unwrap();
+    let survey = care::survey(dir.path().join("store")).unwrap();
     assert!(survey.live && survey.durable_lsn >= lsn, "{survey:?}");
 }
 
@@ -126,6 +126,22 @@ fn one_writer_or_many_readers() {
     drop(readers);
     let after: Vec<_> = disk.files().iter().map(|path| disk.read_file(path)).collect();
     assert!(before == after, "reading has changed a file");
+}
+
+/// A copy may have come without its lock file: it is read all the same. A lock that cannot be had is another matter.
+#[test]
+fn a_copy_without_its_lock_is_read() {
+    let disk = SimDisk::new(1);
+    let db = open(&disk);
+    db.put("a", "1").unwrap();
+    db.close().unwrap();
+    let read = || options(&disk).read_only(true).open("store");
+    disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Lock));
+    assert!(matches!(read(), Err(Error::Io { op: "lock", .. })));
+    disk.clear_faults();
+    assert!(disk.remove_file("store/LOCK"));
+    assert_eq!(read().unwrap().get("a").unwrap().unwrap(), "1");
+    assert!(care::plan_repair_on(Arc::new(disk.clone()), "store").unwrap().actions.is_empty());
 }
 
 #[test]
@@ -204,7 +220,7 @@ fn keyspaces_are_apart_and_stay() {
 fn options_that_stay_with_the_store_are_kept_and_can_be_changed() {
     let disk = SimDisk::new(1);
     options(&disk).checksum(forelog::Checksum::Xxh3).open("store").unwrap().close().unwrap();
-    let kept = || forelog::care::survey_on(Arc::new(disk.clone()), "store").unwrap();
+    let kept = || care::survey_on(Arc::new(disk.clone()), "store").unwrap();
     assert_eq!((kept().segment_bytes, kept().checksum), (8192, forelog::Checksum::Xxh3));
     let plain = || Options::new().storage(Arc::new(disk.clone())).idle_mark(None).spare_ahead(false);
     let db = plain().open("store").unwrap();

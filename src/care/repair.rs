@@ -25,7 +25,7 @@ use crate::options::{CreateMode, Options};
 use crate::recovery;
 use crate::storage::dir::Dir;
 use crate::storage::lenient::Lenient;
-use crate::storage::{LockGuard, RealDisk, Storage};
+use crate::storage::{RealDisk, Storage};
 use crate::wal::{self, LogStatus, Lost, Problem};
 
 /// What repairing a store takes, or took.
@@ -91,7 +91,7 @@ pub fn plan_repair(path: impl AsRef<Path>) -> Result<Repair> {
 /// As [`plan_repair`].
 pub fn plan_repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Repair> {
     let dir = Dir::new(storage, path.as_ref());
-    let _lock = keep_writers_out(&dir)?;
+    let _lock = recovery::keep_writers_out(&dir)?;
     Ok(plan(&dir)?.0)
 }
 
@@ -176,7 +176,7 @@ pub fn salvage_on(
     if !out.list()?.is_empty() {
         return Err(Error::Exists { path: out.path().to_path_buf() });
     }
-    let _lock = keep_writers_out(&dir)?;
+    let _lock = recovery::keep_writers_out(&dir)?;
     let (mut repair, pieces) = plan(&dir)?;
     if repair.actions.is_empty() {
         return Ok(repair);
@@ -188,15 +188,6 @@ pub fn salvage_on(
     repair.lost = told(&pieces.lost);
     pieces.write(&out)?;
     Ok(repair)
-}
-
-/// Holds the store's lock in the shared mode. A copy may have come without its lock file; then there is nobody.
-fn keep_writers_out(dir: &Dir) -> Result<Option<Box<dyn LockGuard>>> {
-    match dir.lock(names::LOCK, false) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// What is to be done, and what is sound of a store that is damaged.

@@ -130,6 +130,15 @@ pub(crate) fn open(dir: &Dir, options: &Options) -> Result<Recovered> {
     Ok(recovered)
 }
 
+/// Holds the store's lock in the shared mode. A copy may have come without its lock file; then there is nobody.
+pub(crate) fn keep_writers_out(dir: &Dir) -> Result<Option<Box<dyn LockGuard>>> {
+    match dir.lock(names::LOCK, false) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens the store in a directory for reading, changing nothing.
 pub(crate) fn open_read_only(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
@@ -138,12 +147,7 @@ pub(crate) fn open_read_only(dir: &Dir, options: &Options) -> Result<Recovered> 
     if !is_store(&files) {
         return Err(no_store(dir, &files));
     }
-    let lock = match dir.lock(names::LOCK, false) {
-        Ok(lock) => Some(lock),
-        // A copy that came without its lock file: there is nobody to keep out.
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
+    let lock = keep_writers_out(dir)?;
     let mut recovered = load_by(dir, false, options)?;
     recovered.lock = lock;
     recovered.report.took = started.elapsed();
