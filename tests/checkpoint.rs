@@ -159,6 +159,7 @@ fn a_damaged_checkpoint_is_passed_over_or_refused() {
             drop(db);
             let db = options(&disk).open(DIR).unwrap();
             assert_eq!(db.recovery_report().checkpoint, Some(again));
+            assert_eq!(db.recovery_report().checkpoint_entries, expected.len() as u64);
             assert!(db.recovery_report().damaged_checkpoints.is_empty());
             assert_eq!(state(&db), expected, "{damage}");
         }

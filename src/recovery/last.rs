@@ -12,44 +12,16 @@ use crate::wal::{Opening, Piece, RecordRef};
 /// After so many records garbage is collected: a segment may hold more overwritten versions than fit into memory.
 const RECORDS_PER_COLLECTION: u64 = 256;
 
-/// What was applied.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Applied {
-    /// Data records.
-    pub(super) records: u64,
-    pub(super) operations: u64,
-}
-
 /// Reads and applies the last segment, if there is one.
 ///
 /// Contract: all others have been applied.
-pub(super) fn apply_last(opening: &Opening, catalog: &Catalog) -> Result<(Option<Piece>, Applied)> {
-    let mut applied = Applied::default();
-    let Some(index) = opening.segments().checked_sub(1) else { return Ok((None, applied)) };
-    let piece = opening.read(index, &mut |record| applied.apply(opening, catalog, &record))?;
-    Ok((Some(piece), applied))
-}
-
-impl Applied {
-    pub(super) fn apply(
-        &mut self,
-        opening: &Opening,
-        catalog: &Catalog,
-        record: &RecordRef<'_>,
-    ) -> Result<()> {
-        if record.header.kind != RecordKind::Data {
-            return Ok(());
-        }
-        let lsn = record.header.lsn;
-        self.records += 1;
-        for op in batch_body::ops(record.payload) {
-            if !op.is_ok_and(|op| catalog.apply_op(lsn, op).is_ok()) {
-                let (path, kind) = (opening.path().join(&**record.file), CorruptionKind::BatchBody);
-                return Err(Error::corruption(&path, record.offset, Some(lsn), kind, None));
-            }
-            self.operations += 1;
-        }
-        if self.records.is_multiple_of(RECORDS_PER_COLLECTION) {
+pub(super) fn apply_last(opening: &Opening, catalog: &Catalog) -> Result<Option<Piece>> {
+    let Some(index) = opening.segments().checked_sub(1) else { return Ok(None) };
+    let mut records = 0_u64;
+    let piece = opening.read(index, &mut |record| {
+        apply(opening, catalog, &record)?;
+        records += 1;
+        if records.is_multiple_of(RECORDS_PER_COLLECTION) {
             // Every record below this one has been applied, and what this one carries as durable is below it.
             catalog.tracker().publish(record.header.durable_lsn);
             for space in catalog.all() {
@@ -57,5 +29,21 @@ impl Applied {
             }
         }
         Ok(())
+    })?;
+    Ok(Some(piece))
+}
+
+/// Applies a record, if it holds a batch.
+pub(super) fn apply(opening: &Opening, catalog: &Catalog, record: &RecordRef<'_>) -> Result<()> {
+    if record.header.kind != RecordKind::Data {
+        return Ok(());
     }
+    let lsn = record.header.lsn;
+    for op in batch_body::ops(record.payload) {
+        if !op.is_ok_and(|op| catalog.apply_op(lsn, op).is_ok()) {
+            let (path, kind) = (opening.path().join(&**record.file), CorruptionKind::BatchBody);
+            return Err(Error::corruption(&path, record.offset, Some(lsn), kind, None));
+        }
+    }
+    Ok(())
 }

@@ -166,10 +166,10 @@ fn load_by(dir: &Dir, live: bool, options: &Options) -> Result<Recovered> {
     let opening = Opening::for_reading(dir, given)?;
     recovered.report.times.plan = planning.elapsed();
     // Beside a writer, the last segment waits for all others: see `last`.
-    let segments = opening.segments() - usize::from(live && opening.segments() > 0);
+    let segments = opening.segments().saturating_sub(usize::from(live));
     let mut pieces = recovered.replay(&opening, segments, options)?;
     if live {
-        pieces.extend(recovered.apply_last(&opening)?);
+        pieces.extend(last::apply_last(&opening, &recovered.catalog)?);
     }
     let log = wal::report_on(pieces);
     let visible = if live { log.proven_lsn } else { log.last_lsn };
@@ -223,15 +223,6 @@ impl Recovered {
         self.report.times.merge = totals.merging;
         self.report.times.replay = started.elapsed();
         Ok(pieces)
-    }
-
-    fn apply_last(&mut self, opening: &Opening) -> Result<Option<Piece>> {
-        let started = Instant::now();
-        let (piece, applied) = last::apply_last(opening, &self.catalog)?;
-        self.report.records += applied.records;
-        self.report.operations += applied.operations;
-        self.report.times.replay += started.elapsed();
-        Ok(piece)
     }
 
     /// Lets readers see everything up to `visible`.
