@@ -16,7 +16,9 @@ use forelog::format::record::RecordKind;
 use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationFilter, OperationKind, Outcome, SimDisk};
 use forelog::wal::{LogReader, LogStatus, Wal};
 use forelog::{Db, Durability, Error, Lsn, Options, WalOptions, WriteBatch, care};
+use parking_lot::Mutex;
 
+use support::hook_disk::HookDisk;
 use support::slow_disk::SlowDisk;
 use support::{DIR, data, log_on, payload, records_of, segment, segments, store_on};
 
@@ -463,4 +465,50 @@ fn a_close_writes_only_what_is_news_and_finds_room() {
     let stated = disk.fingerprint();
     store_on(&disk).open(DIR).unwrap().close().unwrap();
     assert_eq!(disk.fingerprint(), stated);
+}
+
+/// A backup has the parts of its checkpoint first and its manifest last: beside one that was being made, `verify` missed the
+/// manifest.
+#[test]
+fn a_copy_that_is_being_made_misses_nothing() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    (0..30).for_each(|number| _ = db.put(number.to_string(), payload(number, 300)).unwrap());
+    let (storage, seen) = (Arc::new(disk.disk.clone()), Arc::new(Mutex::new(Vec::new())));
+    let told = seen.clone();
+    disk.set(move |_, path| {
+        if path.starts_with("copy") {
+            told.lock().extend(care::verify_on(storage.clone(), "copy").map(|found| found.status));
+        }
+    });
+    db.backup("copy").unwrap();
+    let seen = seen.lock();
+    assert!(!seen.is_empty() && seen.iter().all(|status| *status != LogStatus::Corrupt), "{seen:?}");
+}
+
+/// A checkpoint that was passed over, because it was damaged or could not be read well this once, went with the next close.
+#[test]
+fn a_close_gives_no_checkpoint_up() {
+    let disk = SimDisk::new(1);
+    let options = || store_on(&disk).checkpoint_after_bytes(None).keep_checkpoints(2);
+    let db = options().open(DIR).unwrap();
+    for key in ["a", "b"] {
+        db.put(key, "1").unwrap();
+        db.checkpoint().unwrap();
+    }
+    db.close().unwrap();
+    let newest =
+        disk.files().into_iter().rfind(|path| path.extension().is_some_and(|end| end == "ckpt")).unwrap();
+    let sound = disk.read_file(&newest).unwrap();
+    let mut damaged = sound.clone();
+    damaged[70] ^= 1;
+    disk.write_file(&newest, &damaged);
+    let db = options().open(DIR).unwrap();
+    assert_eq!(db.recovery_report().damaged_checkpoints.len(), 1);
+    db.put("c", "1").unwrap();
+    db.close().unwrap();
+    assert_eq!(care::verify_on(Arc::new(disk.clone()), DIR).unwrap().status, LogStatus::Corrupt);
+    disk.write_file(&newest, &sound);
+    assert!(options().open(DIR).unwrap().recovery_report().damaged_checkpoints.is_empty());
+    assert_eq!(care::verify_on(Arc::new(disk.clone()), DIR).unwrap().status, LogStatus::Clean);
 }

@@ -7,7 +7,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
-use forelog::storage::{Outcome, SimDisk, Storage};
+use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, SimDisk, Storage};
 use forelog::wal::LogStatus;
 use forelog::{Db, Durability, Error, WriteBatch, WriteOptions, care};
 
@@ -230,4 +230,117 @@ fn what_is_no_damaged_store_is_refused() {
     assert!(refused.contains("it is an archive"), "{refused}");
     let inside = care::salvage_on(Arc::new(disk), DIR, format!("{DIR}/inside")).unwrap_err().to_string();
     assert!(inside.contains("inside"), "{inside}");
+}
+
+/// Puts in one batch that nothing makes durable.
+fn put_buffered(db: &Db, puts: &[(&str, &str)]) {
+    let mut batch = WriteBatch::new();
+    puts.iter().for_each(|(key, value)| batch.put(key, value));
+    db.write_with(batch, &WriteOptions::new().durability(Durability::Buffered)).unwrap();
+}
+
+fn checkpoint_files(disk: &SimDisk) -> Vec<String> {
+    let files = disk.files().into_iter().map(|path| path.to_string_lossy().into_owned());
+    files.filter(|path| path.ends_with(".ckpt")).collect()
+}
+
+/// A store whose checkpoint was cut short when the log could not be synced: its part has LSN 2, and the log does not.
+fn checkpoint_cut_short() -> SimDisk {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    db.put("a", "1").unwrap();
+    put_buffered(&db, &[("b", "half"), ("c", "the other half")]);
+    // The first is that of the part, the second that of the log.
+    disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Sync).at(2).forever());
+    db.checkpoint().unwrap_err();
+    let after = disk.power_cut(&Outcome::None);
+    assert_eq!(checkpoint_files(&after).len(), 1);
+    after
+}
+
+/// The part of a checkpoint that was cut short was removed by the next opening, but not durably. It came back with the
+/// next power cut, when its LSN had been given out again: the manifest gone, it was taken for the checkpoint of a past that
+/// there never was, and an acknowledged write was missing without a word.
+///
+/// Broken: src/recovery/mod.rs: `if left.is_empty() { Ok(()) } else { dir.sync() }` to `Ok(())`
+#[test]
+fn a_checkpoint_of_another_past_does_not_come_back() {
+    let disk = checkpoint_cut_short();
+    let db = by_hand(&disk).open(DIR).unwrap();
+    assert_eq!(db.put("d", "acknowledged").unwrap().get(), 2);
+    let after = disk.power_cut(&Outcome::None);
+    after.remove(&Path::new(DIR).join("MANIFEST")).unwrap();
+    let (repair, salvaged) = salvage(&after);
+    assert_eq!((lost(&repair), salvaged.iter().count()), (vec![], 2));
+    assert_eq!(salvaged.get("d").unwrap().unwrap(), "acknowledged");
+}
+
+/// Of a checkpoint that is not whole, and reaches farther than the log, half a batch was taken without a word.
+#[test]
+fn half_a_batch_is_told() {
+    let disk = checkpoint_cut_short();
+    let part = checkpoint_files(&disk).remove(0);
+    let mut bytes = disk.read_file(&part).unwrap();
+    bytes.truncate(bytes.windows(14).position(|found| found == b"the other half").unwrap());
+    disk.write_file(&part, &bytes);
+    disk.remove(&Path::new(DIR).join("MANIFEST")).unwrap();
+    assert_eq!(lost(&salvage(&disk).0), [(2, Some(2))]);
+}
+
+/// The end of a store that was killed, where the disk cannot read it, was taken for an unfinished write: acknowledged
+/// writes were gone without a word, and their LSNs given out again.
+#[test]
+fn an_end_that_cannot_be_read_is_no_end() {
+    let disk = HookDisk::new();
+    let db = by_hand(&disk).segment_bytes(64 << 10).open(DIR).unwrap();
+    (0..20).for_each(|number| _ = db.put(format!("{number:02}"), [b'v'; 300]).unwrap());
+    let killed = HookDisk::new();
+    disk.disk
+        .files()
+        .iter()
+        .for_each(|path| killed.disk.write_file(path, &disk.disk.read_file(path).unwrap()));
+    killed.lose("00000000000000000001.wal", 9000..9001);
+    let repair = care::salvage_on(Arc::new(killed.clone()), DIR, OUT).unwrap();
+    assert_eq!(lost(&repair), [(12, None)]);
+    assert!(
+        !repair.actions.iter().any(|action| action.action.contains("unfinished")),
+        "{:?}",
+        repair.actions
+    );
+    assert_eq!(store_on(&killed).open(OUT).unwrap().iter().count(), 11);
+}
+
+/// With an old manifest in its place, less was found than without any: checkpoints that it does not name were left out.
+#[test]
+fn an_old_manifest_hides_no_checkpoint() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    let manifest = format!("{DIR}/MANIFEST");
+    fill(&db, 100);
+    db.checkpoint().unwrap();
+    let old = disk.read_file(&manifest).unwrap();
+    db.put("once", "in each checkpoint").unwrap();
+    fill(&db, 100);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    disk.write_file(&manifest, &old);
+    let (repair, salvaged) = salvage(&disk);
+    assert_eq!((lost(&repair), salvaged.iter().count()), (vec![], 61));
+}
+
+/// Verification stops at the first damage of a file, gathering goes on: what it could not read there was not told.
+#[test]
+fn what_only_gathering_reads_is_told() {
+    let disk = HookDisk::new();
+    let db = by_hand(&disk).segment_bytes(64 << 10).open(DIR).unwrap();
+    (0..400).for_each(|number| _ = db.put(format!("{number:04}"), [b'v'; 300]).unwrap());
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    disk.disk.remove(&Path::new(DIR).join("MANIFEST")).unwrap();
+    disk.lose("00000000000000000400-2-0.ckpt", 80_000..80_001);
+    assert_eq!(checkpoint_files(&disk.disk), [format!("{DIR}/00000000000000000400-2-0.ckpt")]);
+    let repair = care::salvage_on(Arc::new(disk.clone()), DIR, OUT).unwrap();
+    let told: Vec<&str> = repair.actions.iter().map(|action| &*action.action).collect();
+    assert!(told.contains(&"take what there is of the checkpoint") && !repair.lost.is_empty(), "{told:?}");
+    assert!(told.contains(&"take what can be read of it: bytes 77824 to 81919 cannot"), "{told:?}");
 }

@@ -265,7 +265,8 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
             problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
             None
         }
-        None if files.iter().any(|name| names::is_part(name)) => {
+        // A copy that is being made has parts first, and its manifest last.
+        None if !live && files.iter().any(|name| names::is_part(name)) => {
             let kind = CorruptionKind::ManifestMissing;
             let gone = Error::corruption(&dir.file_path(names::MANIFEST), 0, None, kind, None);
             problems.extend(Problem::of(&gone, names::MANIFEST));

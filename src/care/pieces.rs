@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::recovery::{self, Forking, Unhurried};
 use crate::storage::ArchiveTarget;
 use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
-use crate::wal::{self, Given, Lost, RecordRef};
+use crate::storage::lenient::Lenient;
+use crate::wal::{self, Given, Lost, RecordRef, Visit};
 
 /// All that is sound.
 pub(super) struct Pieces {
@@ -39,14 +41,19 @@ pub(super) struct Pieces {
     last_lsn: Lsn,
     /// How many operations were read, and entries of checkpoints.
     pub(super) operations: u64,
-    /// A checkpoint that no manifest names and that was taken: its first part.
-    pub(super) unnamed_checkpoint: Option<String>,
+    /// A checkpoint that no manifest names and that was taken: its first part, and whether it is whole.
+    pub(super) unnamed_checkpoint: Option<(String, bool)>,
+    /// The newest checkpoint of which there is something, and not all.
+    partial: Lsn,
+    /// The disk that all is read from.
+    disk: Lenient,
     /// The archive, and why it is not used.
     pub(super) unused_archive: Option<(String, String)>,
 }
 
 impl Pieces {
-    pub(super) fn gather(dir: &Dir) -> Result<Pieces> {
+    /// `disk`: that of the directory, which knows what could not be read.
+    pub(super) fn gather(dir: &Dir, disk: &Lenient) -> Result<Pieces> {
         let files = dir.list()?;
         let manifest = match files.iter().any(|name| name == names::MANIFEST) {
             true => match manifest::read(dir) {
@@ -65,6 +72,8 @@ impl Pieces {
             last_lsn: Lsn::ZERO,
             operations: 0,
             unnamed_checkpoint: None,
+            partial: Lsn::ZERO,
+            disk: disk.clone(),
             unused_archive: None,
         };
         let archive = pieces.archive(dir)?;
@@ -80,7 +89,7 @@ impl Pieces {
     /// the log is lost, nobody can tell, and it is taken.)
     fn archive(&mut self, dir: &Dir) -> Result<Option<Archive>> {
         let given = self.manifest.as_ref().map_or(Given::default(), recovery::given);
-        let log = wal::salvage(dir, given, &mut |_| Ok(()))?;
+        let log = salvage_log(&self.disk, dir, given, &mut |_| Ok(()))?;
         self.store_id = self.store_id.or(log.store_id);
         let Some(archive) = Archive::of(dir, self.manifest.as_ref()) else { return Ok(None) };
         if log.lost.has_end() && archive.reach() > log.last_lsn {
@@ -104,19 +113,6 @@ impl Pieces {
         known.extend(archived.filter_map(|checkpoint| Some((archive?.parts.clone(), checkpoint))));
         // Newest first; of two copies that of the store.
         known.sort_by_key(|(_, checkpoint)| Reverse((checkpoint.lsn, checkpoint.generation)));
-        if self.manifest.is_none() {
-            // Those of a checkpoint know how many there are. (It may be one that was cut short before a manifest named it. It is
-            // what could be seen at its LSN, all the same.)
-            let parts = files.iter().filter_map(|name| names::parse_part(name));
-            let newest_first: BTreeSet<_> =
-                parts.map(|(lsn, generation, _)| Reverse((lsn, generation))).collect();
-            for Reverse((lsn, generation)) in newest_first {
-                if self.take_blocks(dir, lsn, generation)? {
-                    self.unnamed_checkpoint = Some(names::part(lsn, generation, 0));
-                    return Ok(lsn);
-                }
-            }
-        }
         for (at, checkpoint) in known {
             let (lsn, generation) = (checkpoint.lsn(), checkpoint.generation);
             let is_own = at.path() == dir.path();
@@ -135,23 +131,45 @@ impl Pieces {
                 Err(_) => {}
             }
         }
+        // Without its manifest, or with an old one: the parts of a checkpoint know how many there are. (It may be one that was
+        // cut short before a manifest named it. Then it is what could be seen at its LSN, of this past: opening removes such
+        // parts, durably, before any LSN is given out again.)
+        let parts = files.iter().filter_map(|name| names::parse_part(name));
+        let newest_first: BTreeSet<_> =
+            parts.map(|(lsn, generation, _)| Reverse((lsn, generation))).collect();
+        for Reverse((lsn, generation)) in newest_first {
+            let is_whole = self.take_blocks(dir, lsn, generation)?;
+            let first = names::part(lsn, generation, 0);
+            if is_whole || self.unnamed_checkpoint.is_none() {
+                self.unnamed_checkpoint = Some((first, is_whole));
+            }
+            if is_whole {
+                return Ok(lsn);
+            }
+        }
         Ok(Lsn::ZERO)
     }
 
-    /// True if all blocks are sound.
+    /// True if it is whole.
     fn take_blocks(&mut self, dir: &Dir, lsn: Lsn, generation: u64) -> Result<bool> {
         self.last_lsn = self.last_lsn.max(lsn);
-        checkpoint::salvage(dir, self.store_id, (lsn, generation), &mut |sound| match sound {
-            Sound::Keyspace { id, created, name } => self.create(id, created, name),
-            Sound::Entry { keyspace, lsn, key, value } => self.apply(keyspace, lsn, key, Some(value)),
-        })
+        let is_whole =
+            checkpoint::salvage(dir, self.store_id, (lsn, generation), &mut |sound| match sound {
+                Sound::Keyspace { id, created, name } => self.create(id, created, name),
+                Sound::Entry { keyspace, lsn, key, value } => self.apply(keyspace, lsn, key, Some(value)),
+            })?;
+        if !is_whole {
+            self.partial = self.partial.max(lsn);
+        }
+        Ok(is_whole)
     }
 
     /// Takes the records behind the checkpoint at `base`.
     fn read_log(&mut self, dir: &Dir, base: Lsn) -> Result<()> {
         let given = self.manifest.as_ref().map_or(Given::default(), recovery::given);
         let mut undecodable = Vec::new();
-        let log = wal::salvage(dir, given, &mut |record| {
+        let disk = self.disk.clone();
+        let log = salvage_log(&disk, dir, given, &mut |record| {
             if record.header.lsn > base && !self.take(&record) {
                 undecodable.push(record.header.lsn);
             }
@@ -164,6 +182,8 @@ impl Pieces {
             self.lost.add(first.max(base.next()), last);
         }
         undecodable.into_iter().for_each(|lsn| self.lost.add(lsn, lsn));
+        // Some of a checkpoint is there, and no log that would have the rest of its batches.
+        self.lost.add(log.last_lsn.next(), self.partial);
         self.last_lsn = self.last_lsn.max(log.last_lsn);
         Ok(())
     }
@@ -245,6 +265,21 @@ impl Pieces {
         let (catalog, snapshot, pace) = (&self.catalog, &tracker.snapshot(), Pace::new(&Unhurried, None, 1));
         recovery::fork(out, Forking { parent, options, catalog, snapshot, threads: 1, pace }).map(drop)
     }
+}
+
+/// Reads the log, and tells what is lost of it: if it ends where something cannot be read, nobody knows how far it went.
+fn salvage_log(disk: &Lenient, dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<wal::Salvaged> {
+    let mut log = wal::salvage(dir, given, visit)?;
+    if let Some(end) = &log.end {
+        let mut unreadable = disk.unreadable(dir.path()).into_iter();
+        let meets = |(file, bytes): (String, Range<u64>)| {
+            *file == *end.file && bytes.start < end.bytes.end && end.bytes.start < bytes.end
+        };
+        if unreadable.any(meets) {
+            log.lost.add(end.next, Lsn::MAX);
+        }
+    }
+    Ok(log)
 }
 
 /// What a store's archive has, if it can be read.

@@ -183,7 +183,7 @@ pub fn salvage_on(
     }
     let pieces = match pieces {
         Some(pieces) => pieces,
-        None => Pieces::gather(&dir)?,
+        None => Pieces::gather(&dir, &Lenient::new(dir.storage().clone()))?,
     };
     repair.lost = told(&pieces.lost);
     pieces.write(&out)?;
@@ -208,16 +208,21 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
     let dir = &Dir::new(Arc::new(disk.clone()), dir.path());
     let found = wal::look_for_damage(dir, is_damage, |live| verify_once(dir, live, false))?;
     let Verification { mut status, log_alone, problems, .. } = found;
-    let mut actions: Vec<RepairAction> = problems.iter().map(action_for).collect();
-    let unreadable = disk.unreadable(dir.path());
-    if !log_alone && unreadable.is_empty() && problems.iter().all(|problem| problem.kind == "torn") {
+    let is_torn = |problem: &Problem| problem.kind == "torn";
+    if !log_alone && disk.unreadable(dir.path()).is_empty() && problems.iter().all(is_torn) {
+        let actions = problems.iter().map(action_for).collect();
         return Ok((Repair { status, actions, left, in_place: true, lost: Vec::new() }, None));
     }
+    let pieces = Pieces::gather(dir, &disk)?;
+    // Where the end of the log cannot be read, nobody knows that it is an unfinished write.
+    let known = problems.iter().filter(|problem| pieces.lost.has_end() || !is_torn(problem));
+    let mut actions: Vec<RepairAction> = known.map(action_for).collect();
+    // Gathering reads on where verification stops.
+    let unreadable = disk.unreadable(dir.path());
     if !unreadable.is_empty() {
         status = LogStatus::Corrupt;
         actions.extend(unreadable.into_iter().map(unreadable_action));
     }
-    let pieces = Pieces::gather(dir)?;
     if log_alone && pieces.operations == 0 {
         let reason = format!(
             "it holds a log alone and no {}; what its records mean only its owner knows, who opens it with wal::Wal",
@@ -230,9 +235,10 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
         let action = "is gone: a store is made of what the log and the checkpoints say".to_owned();
         actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
     }
-    if let Some(file) = pieces.unnamed_checkpoint.clone() {
-        let action = "take the checkpoint, which is whole".to_owned();
-        actions.push(RepairAction { file, action });
+    if let Some((file, is_whole)) = pieces.unnamed_checkpoint.clone() {
+        let what =
+            if is_whole { "the checkpoint, which is whole" } else { "what there is of the checkpoint" };
+        actions.push(RepairAction { file, action: format!("take {what}") });
     }
     let lost = told(&pieces.lost);
     left.extend(pieces.unused_archive.clone().map(|(file, action)| RepairAction { file, action }));

@@ -258,9 +258,15 @@ impl Upkeep {
         if old.durable_lsn >= lsn {
             return Ok(());
         }
+        // A checkpoint that was passed over goes when there is a newer one, not because the store is closed.
+        let named = manifest::read(&self.dir).unwrap_or(old);
         let generation = work.generation();
-        match self.write_manifest(Manifest { generation, durable_lsn: lsn, ..old }) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => Ok(()),
+        match self.write_manifest(Manifest { generation, durable_lsn: lsn, ..named }) {
+            Err(Error::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Ok(())
+            }
             written => written,
         }
     }

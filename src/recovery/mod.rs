@@ -357,7 +357,8 @@ fn recover(dir: &Dir, options: &Options, lock: Box<dyn LockGuard>) -> Result<Rec
 /// Removes what an interrupted checkpoint or retention has left: parts that no manifest names, segments below the first.
 ///
 /// ORDER: after everything was read and the log is ready, so that a store that cannot be opened stays as it was found.
-/// The manifest is durable by then: opening has synced the directory.
+/// The manifest is durable by then: opening has synced the directory. And durably, before an LSN is given out again: a part
+/// that came back would be a checkpoint of another past.
 fn remove_left_behind(dir: &Dir, manifest: &Manifest) -> Result<()> {
     let named: HashSet<String> =
         manifest::read(dir)?.checkpoints.iter().flat_map(Checkpoint::files).collect();
@@ -365,7 +366,10 @@ fn remove_left_behind(dir: &Dir, manifest: &Manifest) -> Result<()> {
         Some(base) => base < manifest.first_segment,
         None => names::is_part(name) && !named.contains(*name),
     };
-    dir.list()?.iter().filter(is_left).try_for_each(|name| dir.remove(name))
+    let files = dir.list()?;
+    let left: Vec<&String> = files.iter().filter(is_left).collect();
+    left.iter().try_for_each(|name| dir.remove(name))?;
+    if left.is_empty() { Ok(()) } else { dir.sync() }
 }
 
 fn wal_options(options: &Options, persisted: &PersistedOptions) -> WalOptions {

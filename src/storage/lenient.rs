@@ -92,8 +92,31 @@ struct LenientFile {
     unreadable: Unreadable,
 }
 
+impl LenientFile {
+    /// The first stretch that is known to be unreadable and ends behind `offset`.
+    fn known_from(&self, offset: u64) -> Option<(u64, u64)> {
+        let unreadable = self.unreadable.lock();
+        let stretches = unreadable.get(&self.path)?;
+        let before = stretches.range(..=offset).next_back().filter(|(_, end)| **end > offset);
+        let found = before.or_else(|| stretches.range(offset..).next());
+        found.map(|(begin, end)| (*begin, *end))
+    }
+}
+
 impl File for LenientFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        // What was found to be unreadable is not tried again: a disk may take seconds for each piece.
+        let known = self.known_from(offset);
+        if let Some((begin, end)) = known
+            && begin <= offset
+        {
+            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+            buffer[..len].fill(0);
+            return Ok(len);
+        }
+        let until = known.map_or(u64::MAX, |(begin, _)| begin - offset);
+        let len = usize::try_from(until).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = &mut buffer[..len];
         match self.file.read_at(buffer, offset) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {}
             read => return read,

@@ -72,9 +72,9 @@ pub(crate) use self::plan::Given;
 pub(crate) use self::queue::{Queue, Work};
 pub(crate) use self::reader::look_again;
 pub use self::reader::{LogReader, Record, Records, SegmentRecords};
-pub(crate) use self::replay::RecordRef;
+pub(crate) use self::replay::{RecordRef, Visit};
 pub use self::replay::{SegmentState, SegmentSummary};
-pub(crate) use self::salvage::{Lost, salvage, salvage_archived};
+pub(crate) use self::salvage::{Lost, Salvaged, salvage, salvage_archived};
 pub use self::verify::{LogStatus, LogVerification, Problem};
 pub(crate) use self::verify::{look_for_damage, verify_once};
 

@@ -17,6 +17,7 @@
 //! other bytes; and so is what should stand in files that are gone. If it is the last one, nobody knows how much that is:
 //! the stretch has no end, which is [`Lsn::MAX`].
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use super::plan::{Given, Plan, segment_bases};
 use super::replay::{RecordRef, Visit};
 use super::segment_reader::{Found, Position, Segment, SegmentReader};
 use crate::error::{Error, Result};
+use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::format::{StoreId, names};
 use crate::lsn::Lsn;
 use crate::storage::dir::{Dir, DirFile};
@@ -82,6 +84,19 @@ pub(crate) struct Salvaged {
     pub(crate) begins: Option<Lsn>,
     /// The last LSN of which anything is known: read, or lost.
     pub(crate) last_lsn: Lsn,
+    /// Where the last segment ends, if it is there.
+    pub(crate) end: Option<LastBytes>,
+}
+
+/// What stands where the log ends: nothing, or an unfinished write.
+#[derive(Debug)]
+pub(crate) struct LastBytes {
+    /// The segment's file.
+    pub(crate) file: Arc<str>,
+    /// The bytes that make it the end.
+    pub(crate) bytes: Range<u64>,
+    /// The LSN that would stand there.
+    pub(crate) next: Lsn,
 }
 
 /// Reads the log of a directory, from `given.first_segment` on.
@@ -120,7 +135,7 @@ pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<
             Some((last, _)) => End::Successor(last),
             None => End::Proven(proven.max(link.header.proven_to)),
         };
-        expected = read_sound(&segment, end, &mut visit, &mut found.lost)?;
+        expected = read_sound(&segment, end, &mut visit, (&mut found.lost, &mut found.end))?;
     }
     let last_base = bases.last().copied().unwrap_or(Lsn::ZERO);
     // A file that could not be read is the last one.
@@ -153,7 +168,7 @@ pub(crate) fn salvage_archived(
 ) -> Result<()> {
     let segment = Segment::of_any_length(names::segment(base), DirFile::of(file, path.to_path_buf()), base)?;
     // A copy ends with its last record: nothing stands behind it.
-    read_sound(&segment, End::Copied(last), visit, &mut Lost::default()).map(drop)
+    read_sound(&segment, End::Copied(last), visit, (&mut Lost::default(), &mut None)).map(drop)
 }
 
 /// What is known about the end of a segment from elsewhere.
@@ -169,7 +184,12 @@ enum End {
 
 /// Reads the records of a segment, as far as they are its own. Returns the LSN that the next one should begin with;
 /// [`Lsn::MAX`] if it is gone, and nobody knows how far the log went.
-fn read_sound(segment: &Segment, end: End, visit: &mut Visit<'_>, lost: &mut Lost) -> Result<Lsn> {
+fn read_sound(
+    segment: &Segment,
+    end: End,
+    visit: &mut Visit<'_>,
+    (lost, last_bytes): (&mut Lost, &mut Option<LastBytes>),
+) -> Result<Lsn> {
     let mut reader = SegmentReader::new(segment.clone());
     let (End::Successor(mut reach) | End::Proven(mut reach) | End::Copied(mut reach)) = end;
     let is_last = matches!(end, End::Proven(_));
@@ -211,8 +231,19 @@ fn read_sound(segment: &Segment, end: End, visit: &mut Visit<'_>, lost: &mut Los
         // Another file came next, or this one was cut short.
         let is_end_gone = is_last && (sealed.is_some() || segment.file.len()? < segment.header.file_len);
         lost.add(at.lsn, if is_end_gone { Lsn::MAX } else { reach });
+        *last_bytes = Some(what_stands_at(segment, at)?).filter(|_| is_last);
         return Ok(if is_end_gone { Lsn::MAX } else { at.lsn.max(reach.next()) });
     }
+}
+
+/// The record that is unfinished there, or room for a header.
+fn what_stands_at(segment: &Segment, at: Position) -> Result<LastBytes> {
+    let mut bytes = [0; RECORD_HEADER_BYTES];
+    let filled = segment.file.read_at(&mut bytes, at.offset)?;
+    let header = RecordHeader::decode(&bytes[..filled], segment.header.salt, at.offset);
+    let len = header.map_or(RECORD_HEADER_BYTES as u64, |header| header.stored_bytes());
+    let bytes = at.offset..at.offset.saturating_add(len);
+    Ok(LastBytes { file: segment.name.clone(), bytes, next: at.lsn })
 }
 
 /// Goes on at a record header behind damage.

@@ -76,7 +76,7 @@ fn a_small_disk() {
          $forelog create disk/demo --segment-bytes 262144 || exit 98
          $forelog import disk/demo input; echo \"import $?\"
          $forelog scan disk/demo | wc -l
-         $forelog -q verify disk/demo > /dev/null; echo \"verify $?\"
+         $forelog -q verify disk/demo | head -1
          mount -o remount,size=8m disk
          $forelog import disk/demo input > /dev/null; echo \"import $?\"
          $forelog scan disk/demo | wc -l
@@ -89,7 +89,7 @@ fn a_small_disk() {
     let [.., first, kept, verified, second, all, status] = &said[..] else { panic!("{ran:?}") };
     assert_eq!(*first, "import 5", "{ran:?}");
     assert!((100..3000).contains(&kept.parse::<u32>().unwrap()), "{ran:?}");
-    assert!(["verify 0", "verify 1"].contains(verified), "{ran:?}");
+    assert!(["status\tclean", "status\ttorn"].contains(verified), "{ran:?}");
     assert_eq!((*second, *all, *status), ("import 0", "3000", "status\tclean"), "{ran:?}");
 }
 
