@@ -5,11 +5,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use forelog::format::names;
 use forelog::format::record::RecordKind;
 use forelog::storage::{MemoryDisk, Outcome, SimDisk, Storage};
 use forelog::wal::{LogReader, LogStatus, Wal};
@@ -432,4 +434,41 @@ fn time_never_runs_backwards_whatever_the_clock_does() {
     wal.append(b"last").unwrap();
     let times: Vec<u64> = records_of(&wal).iter().map(|record| record.time_us).collect();
     assert!(times.is_sorted() && times.len() > 10, "{times:?}");
+}
+
+/// Where a torn segment's name is taken by its successor, its bytes are kept beside it, all of them, and nothing that was
+/// kept before is overwritten.
+///
+/// Broken: src/wal/open.rs: `if same_name { Some(keep_in_lost(dir, old.base)?) } else { None }` to `None`
+#[test]
+fn what_is_cut_off_is_kept() {
+    let disk = SimDisk::new(1);
+    let wal = log_on(&disk).durability(Durability::Buffered).open(DIR).unwrap();
+    (1..=2).for_each(|number| _ = wal.append(&payload(number, 900)).unwrap());
+    let disk = disk.power_cut(&Outcome::All);
+    let path = segment(1);
+    let mut torn = disk.read_file(&path).unwrap();
+    let end = torn.iter().rposition(|byte| *byte != 0).unwrap();
+    torn[end] ^= 1;
+    disk.write_file(&path, &torn);
+    for (taken, name) in [(None, ""), (Some(""), ".1"), (Some(".1"), ".2")] {
+        let disk = disk.fork();
+        let lost = format!("{DIR}/lost/{}", names::segment(Lsn::new(1)));
+        if taken.is_some() {
+            disk.create_dir(Path::new(&format!("{DIR}/lost"))).unwrap();
+            disk.write_file(&lost, b"kept before");
+        }
+        if taken == Some(".1") {
+            disk.write_file(format!("{lost}.1"), b"kept before");
+        }
+        let wal = log_on(&disk).open(DIR).unwrap();
+        let report = wal.report().torn.clone().unwrap();
+        assert_eq!(report.kept_in, Some(format!("lost/{}{name}", names::segment(Lsn::new(1)))));
+        assert!(disk.read_file(format!("{lost}{name}")).unwrap() == torn, "all of it");
+        assert_eq!(data(&records_of(&wal)), [(1, payload(1, 900))]);
+        assert!(taken.is_none() || disk.read_file(&lost).unwrap() == b"kept before");
+        // What is kept survives a power cut as well as what took its place.
+        let after = disk.power_cut(&Outcome::None);
+        assert!(after.read_file(format!("{lost}{name}")).unwrap() == torn, "durably");
+    }
 }
