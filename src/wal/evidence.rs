@@ -159,8 +159,88 @@ pub(super) fn judge(facts: TailFacts) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    //! Enumerates all inputs of the decision table.
+    //! Enumerates all inputs of the decision table; shows which places are looked at, and what may stand there.
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::format::checksum::{Checksum, Digest};
+    use crate::format::record::RecordKind;
+    use crate::format::segment::SegmentHeader;
+    use crate::format::{StoreId, names};
+    use crate::storage::dir::Dir;
+    use crate::storage::{Access, SimDisk};
+
+    /// A segment that holds nothing but sevens behind its header.
+    fn segment(file_len: u64) -> Segment {
+        let header = SegmentHeader {
+            store_id: StoreId([1; 16]),
+            base: Lsn::new(1),
+            file_len,
+            salt: 99,
+            checksum: Checksum::Crc32,
+            previous_last: Lsn::ZERO,
+            previous_digest: Digest::default(),
+            proven_to: Lsn::ZERO,
+            created_us: 0,
+            cut: 0,
+        };
+        let disk = SimDisk::new(1);
+        let mut bytes = header.encode();
+        bytes.resize(usize::try_from(file_len).unwrap(), 7);
+        disk.write_file(format!("log/{}", names::segment(Lsn::new(1))), &bytes);
+        Segment::open(&Dir::new(Arc::new(disk), "log"), Lsn::new(1), Access::Read).unwrap()
+    }
+
+    /// However the windows lie, each place is seen with all the bytes that a header may have there.
+    #[test]
+    fn no_place_is_left_out_between_two_windows() {
+        let segment = segment(8192);
+        for (window, from) in [(64, 4096), (104, 4104), (256, 4104), (4096, 4096), (1 << 20, 4200)] {
+            let mut seen = BTreeMap::new();
+            let zeros = look_at_places(&segment, from, window, |offset, bytes| {
+                let most = seen.entry(offset).or_insert(0);
+                *most = bytes.len().max(*most);
+                true
+            });
+            assert!(!zeros.unwrap());
+            let expected: Vec<u64> = (from..8192).step_by(STEP).collect();
+            assert!(seen.keys().copied().eq(expected), "windows of {window} bytes");
+            for (offset, most) in seen {
+                assert!(
+                    most as u64 >= (8192 - offset).min(RECORD_HEADER_BYTES as u64),
+                    "{offset} of {window}"
+                );
+            }
+        }
+    }
+
+    /// A header proves nothing where it cannot stand: before it there must be room for the records that are missing, and
+    /// behind it for its own.
+    #[test]
+    fn a_header_needs_room_before_it_and_behind() {
+        let segment = segment(8192);
+        let from = Position { offset: 4096 + 80, lsn: Lsn::new(5), digest: Digest::default() };
+        let is_plausible = |lsn, offset, payload_len| {
+            let header = RecordHeader {
+                payload_len,
+                lsn: Lsn::new(lsn),
+                durable_lsn: Lsn::new(lsn - 1),
+                time_us: 0,
+                payload_checksum: 0,
+                kind: RecordKind::Data,
+            };
+            plausible(&segment, from, offset, &header.encode(99, offset)).is_some()
+        };
+        // Room for two empty records: 5 and 6. So 7 may stand there, and 8 may not, nor may what came before.
+        let offset = from.offset + 2 * stored_bytes(0);
+        let fits = (4..=8).filter(|lsn| is_plausible(*lsn, offset, 0));
+        assert!(fits.eq(5..=7));
+        assert!(!is_plausible(7, offset - 8, 0));
+        let room = u32::try_from(segment.header.records_end() - offset).unwrap();
+        let longest = room - u32::try_from(RECORD_HEADER_BYTES).unwrap();
+        assert!(is_plausible(7, offset, longest / 8 * 8) && !is_plausible(7, offset, longest + 8));
+    }
 
     #[test]
     fn every_row() {
