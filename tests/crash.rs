@@ -1,7 +1,7 @@
 //! Shows that no power cut, kill or failed sync loses what was acknowledged, by trying all the states that one may
 //! leave behind: see `forelog::crash_test`, which says what is demanded of each.
 //!
-//! Prints what it tried. `FORELOG_CRASH_SCALE=4`, as in `.ci/run`, tries four times as much (a million images), `FORELOG_CRASH_SEED=7` something else,
+//! Prints what it tried. `FORELOG_CRASH_SCALE=3`, as in `.ci/run`, tries three times as much (a million images), `FORELOG_CRASH_SEED=7` something else,
 //! and `FORELOG_CRASH_ONLY="creation 3"` only the scripts whose names contain this.
 
 use std::env;

@@ -50,6 +50,8 @@ impl ScriptId {
     /// where there are few by nature.
     pub(super) fn limits(self, depth: usize, path: CrashPath) -> OutcomeLimits {
         let (all_subsets, single_changes, torn_positions, random_subsets) = match (depth, self.flavor, path) {
+            // Every script closes, and a close has many steps.
+            (0, _, CrashPath::Close) => (5, 20, 8, 4),
             (0, Flavor::Creation, _) => (6, 64, 256, 32),
             (0, Flavor::Cut | Flavor::Rotation, _) => (6, 64, 96, 16),
             (
@@ -103,12 +105,12 @@ impl Flavor {
     /// How many scripts of this kind there are in a round: more where one leads to few images.
     pub(super) const fn variants(self) -> u64 {
         match self {
-            Flavor::Creation => 28,
+            Flavor::Creation => 34,
             Flavor::Cut => 6,
             Flavor::Checkpoint => 6,
-            Flavor::Retention => 4,
+            Flavor::Retention => 5,
             Flavor::Archive => 3,
-            Flavor::Copy => 5,
+            Flavor::Copy => 6,
             _ => 1,
         }
     }
