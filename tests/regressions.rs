@@ -486,6 +486,24 @@ fn a_copy_that_is_being_made_misses_nothing() {
     assert!(!seen.is_empty() && seen.iter().all(|status| *status != LogStatus::Corrupt), "{seen:?}");
 }
 
+/// A manifest that was put in the place of the store's own while it ran, an old one of its own, was gone by at the close: it
+/// named a checkpoint that had gone, and the store did not open any more.
+#[test]
+fn a_close_goes_by_no_other_manifest() {
+    let disk = SimDisk::new(1);
+    let db = store_on(&disk).checkpoint_after_bytes(None).open(DIR).unwrap();
+    let manifest = format!("{DIR}/MANIFEST");
+    db.put("a", "1").unwrap();
+    db.checkpoint().unwrap();
+    let old = disk.read_file(&manifest).unwrap();
+    (0..60).for_each(|number| _ = db.put(number.to_string(), payload(number, 300)).unwrap());
+    db.checkpoint().unwrap();
+    disk.write_file(&manifest, &old);
+    db.close().unwrap();
+    assert_eq!(care::verify_on(Arc::new(disk.clone()), DIR).unwrap().status, LogStatus::Clean);
+    assert_eq!(store_on(&disk).open(DIR).unwrap().iter().count(), 61);
+}
+
 /// A checkpoint that was passed over, because it was damaged or could not be read well this once, went with the next close.
 #[test]
 fn a_close_gives_no_checkpoint_up() {

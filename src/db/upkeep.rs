@@ -258,8 +258,11 @@ impl Upkeep {
         if old.durable_lsn >= lsn {
             return Ok(());
         }
-        // A checkpoint that was passed over goes when there is a newer one, not because the store is closed.
-        let named = manifest::read(&self.dir).unwrap_or(old);
+        // A checkpoint that was passed over is still named on disk: it goes when there is a newer one, not because the store is
+        // closed. A manifest that is not the one we wrote or opened is not gone by.
+        let on_disk = manifest::read(&self.dir).ok();
+        let is_ours = |named: &Manifest| (named.store_id, named.generation) == (old.store_id, old.generation);
+        let named = on_disk.filter(is_ours).unwrap_or(old);
         let generation = work.generation();
         match self.write_manifest(Manifest { generation, durable_lsn: lsn, ..named }) {
             Err(Error::Io { source, .. })
