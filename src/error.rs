@@ -45,12 +45,14 @@ pub enum Error {
     },
 
     /// Bytes that were once durable are now wrong.
-    #[error("{0}; nothing was changed; run `forelog verify` on the directory to have every file looked at")]
+    #[error(
+        "{0}; nothing was changed; `forelog verify` looks at every file, and `forelog repair` says what can be saved"
+    )]
     Corruption(Box<Corruption>),
 
     /// A log file that must exist does not.
     #[error(
-        "the log in {} has no segment that holds LSN {lsn}, although {evidence}; put the file back, or restore a backup",
+        "the log in {} has no segment that holds LSN {lsn}, although {evidence}; put the file back, or restore a backup; `forelog repair` says what can be saved without it",
         dir.display()
     )]
     MissingSegment {

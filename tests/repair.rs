@@ -287,6 +287,52 @@ fn a_store_without_its_manifest_is_made_anew() {
     assert!(state_of(&store_on(&disk).open(OUT).unwrap()) == without(&written, &[]));
 }
 
+/// A store that lost its manifest passes neither for a sound log, nor for nothing at all; whatever else went with it.
+///
+/// It did: without a checkpoint it was a log alone, and sound; and without segments there was no store.
+///
+/// Broken: src/care/mod.rs: `if !has_manifest && !live {` to `if false {`
+#[test]
+fn a_lost_manifest_is_missed() {
+    let manifest = Path::new(DIR).join("MANIFEST");
+    let kinds = |disk: &SimDisk| -> Vec<String> {
+        let found = care::verify_on(Arc::new(disk.clone()), DIR).unwrap();
+        assert_eq!(found.status, LogStatus::Corrupt, "{:?}", found.problems);
+        found.problems.into_iter().map(|problem| problem.kind).collect()
+    };
+    let (disk, _) = history();
+    disk.remove(&manifest).unwrap();
+    assert_eq!(kinds(&disk), ["manifest_missing"]);
+    assert!(matches!(store_on(&disk).open(DIR), Err(Error::NotAStore { .. })));
+    disk.remove(Path::new(&segments(&disk)[0])).unwrap();
+    assert_eq!(kinds(&disk), ["manifest_missing"]);
+
+    let (disk, _) = history();
+    let db = by_hand(&disk).open(DIR).unwrap();
+    let (at, state) = (db.checkpoint().unwrap(), state_of(&db));
+    drop(db);
+    segments(&disk).iter().for_each(|segment| disk.remove(Path::new(segment)).unwrap());
+    let damaged = disk.fork();
+    damaged.write_file(&manifest, b"no manifest");
+    assert_eq!(kinds(&damaged), ["manifest"]);
+    disk.remove(&manifest).unwrap();
+    assert_eq!(kinds(&disk), ["manifest_missing"]);
+    let opened = [store_on(&disk).open(DIR).err(), store_on(&disk).read_only(true).open(DIR).err()];
+    let surveyed = care::survey_on(Arc::new(disk.clone()), DIR).err();
+    for error in opened.into_iter().chain([surveyed]).flatten() {
+        let Error::Corruption(found) = &error else { panic!("{error}") };
+        assert_eq!((found.kind.name(), found.file.as_path()), ("manifest_missing", manifest.as_path()));
+        assert!(error.to_string().contains("forelog repair"), "{error}");
+    }
+    for disk in [disk, damaged] {
+        let (repair, out) = salvaged(&disk);
+        assert!(repair.actions[0].action.contains("default options"), "{repair:?}");
+        let lost: Vec<_> = repair.lost.iter().map(|range| (range.from_lsn, range.to_lsn)).collect();
+        assert_eq!(lost, [(at.next(), None)]);
+        assert!(state_of(&store_on(&out).open(OUT).unwrap()) == state);
+    }
+}
+
 /// A torn end is cut in place, and nothing is lost by it; a writer, a log alone and an empty directory are refused.
 #[test]
 fn a_torn_end_is_cut_in_place() {
@@ -308,6 +354,9 @@ fn a_torn_end_is_cut_in_place() {
     assert_eq!(after.read_file(&path).unwrap(), bytes);
     let done = care::repair_on(storage.clone(), DIR).unwrap();
     assert_eq!((done.actions.len(), done.in_place), (1, true));
+    assert!(done.actions[0].action.contains("lost/"), "{done:?}");
+    let kept = Path::new(DIR).join("lost").join(Path::new(&path).file_name().unwrap());
+    assert_eq!(after.read_file(&kept).unwrap()[..end + 40], bytes[..end + 40], "what was cut off is kept");
     assert_eq!(care::verify_on(storage.clone(), DIR).unwrap().status, LogStatus::Clean);
     assert!(care::repair_on(storage.clone(), DIR).unwrap().actions.is_empty(), "once is enough");
     assert_eq!(state_of(&store_on(&after).open(DIR).unwrap()).len(), 5);

@@ -439,7 +439,7 @@ fn time_never_runs_backwards_whatever_the_clock_does() {
 /// Where a torn segment's name is taken by its successor, its bytes are kept beside it, all of them, and nothing that was
 /// kept before is overwritten.
 ///
-/// Broken: src/wal/open.rs: `if same_name { Some(keep_in_lost(dir, old.base)?) } else { None }` to `None`
+/// Broken: src/wal/open.rs: `if same_name { Some(keep_in_lost(dir, &names::segment(old.base))?) } else { None }` to `None`
 #[test]
 fn what_is_cut_off_is_kept() {
     let disk = SimDisk::new(1);

@@ -9,6 +9,7 @@ mod repair;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
@@ -23,7 +24,7 @@ use crate::options::default_recovery_threads;
 use crate::recovery::{self, Source};
 use crate::storage::dir::Dir;
 use crate::storage::{RealDisk, Storage};
-use crate::wal::{self, Given, LogReader, LogStatus, Problem, SegmentSummary};
+use crate::wal::{self, Given, LogReader, LogStatus, LogVerification, Problem, SegmentSummary};
 
 pub use self::repair::{
     LostRange, Repair, RepairAction, plan_repair, plan_repair_on, repair, repair_on, salvage, salvage_on,
@@ -105,7 +106,7 @@ pub fn survey_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Su
 }
 
 fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
-    check_manifest(dir, &dir.list()?)?;
+    recovery::check_is_store(dir, &dir.list()?)?;
     let loaded = recovery::load(dir, live)?;
     let (log, visible) = (&loaded.report.log, loaded.tracker.visible());
     let spaces = loaded.catalog.all();
@@ -156,15 +157,22 @@ pub fn read_log(path: impl AsRef<Path>) -> Result<LogReader> {
 /// As [`read_log`].
 pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<LogReader> {
     let dir = Dir::new(storage.clone(), path.as_ref());
-    match Source::find(&dir, None) {
-        Err(Error::NoStore { .. }) => LogReader::open_on(storage, path),
-        Err(error) => Err(error),
-        Ok(_) => wal::look_again(&dir, |live| {
-            let source = Source::find(&dir, None)?;
-            let reader = LogReader::plan(&source.trail, source.given(), live);
-            Ok(reader.map_err(|error| source.told(error))?.of_trail(&source.shown, source.incomplete()))
-        }),
+    let files = dir.list()?;
+    if !recovery::is_source(&files) {
+        return LogReader::open_on(storage, path).map_err(|error| match error {
+            Error::NoStore { .. } => recovery::no_store(&dir, &files),
+            other => other,
+        });
     }
+    wal::look_again(&dir, |live| {
+        let source = Source::find(&dir, None)?;
+        let reader = match source.bases.first() {
+            Some(_) => LogReader::plan(&source.trail, source.given(), live),
+            // An archive that has checkpoints alone.
+            None => Ok(LogReader::empty()),
+        };
+        Ok(reader.map_err(|error| source.told(error))?.of_trail(&source.shown, source.incomplete()))
+    })
 }
 
 /// The keyspaces that a store's or an archive's newest checkpoint knows, by their numbers, but for the default one. Those
@@ -248,15 +256,10 @@ fn is_damage(found: &Verification) -> bool {
 fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification> {
     let files = dir.list()?;
     let has_manifest = files.iter().any(|name| name == names::MANIFEST);
-    if !wal::has_segments(&files) && !has_manifest {
-        let path = dir.path().to_string_lossy();
-        let archive::Archived { any: true, records, problems } = archive::verify(dir.storage(), &path, None)?
-        else {
-            return Err(Error::NoStore { dir: dir.path().to_path_buf() });
-        };
-        let status = if problems.is_empty() { LogStatus::Clean } else { LogStatus::Corrupt };
-        let (log_alone, archived_records, segments) = (false, None, Vec::new());
-        return Ok(Verification { status, log_alone, records, archived_records, segments, problems });
+    let has_log = wal::has_segments(&files);
+    let has_checkpoints = recovery::has_own_checkpoints(&files);
+    if !has_log && !has_manifest && !has_checkpoints {
+        return verify_archive(dir);
     }
     let threads = default_recovery_threads();
     let (mut problems, mut archived_records) = (Vec::new(), None);
@@ -265,22 +268,32 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
             problems.push(Problem::of(&error, names::MANIFEST).ok_or(error)?);
             None
         }
-        // A copy that is being made has parts first, and its manifest last.
-        None if !live && files.iter().any(|name| names::is_part(name)) => {
-            let kind = CorruptionKind::ManifestMissing;
-            let gone = Error::corruption(&dir.file_path(names::MANIFEST), 0, None, kind, None);
-            problems.extend(Problem::of(&gone, names::MANIFEST));
-            None
-        }
         read => read.transpose()?,
     };
     let given = manifest.as_ref().map_or(Given::default(), recovery::given);
+    let (batches, others) = (AtomicU64::new(0), AtomicU64::new(0));
     let check = |record: wal::RecordRef<'_>| {
-        // A log alone carries any bytes; those of a store must be batches.
-        if given.store_id.is_none() { Ok(()) } else { decodable(&dir.file_path(record.file), &record) }
+        if given.store_id.is_some() {
+            return decodable(&dir.file_path(record.file), &record);
+        }
+        // A log alone carries any bytes.
+        if record.header.kind == RecordKind::Data && !record.payload.is_empty() {
+            let count = if is_batch(record.payload) { &batches } else { &others };
+            // ORDER: Relaxed. They are read when all threads have ended.
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     };
     // At once after the manifest, because what that names goes before long beside a writer.
-    let log = wal::verify_once(dir, given, live, (threads, &check))?;
+    let log = match has_log || manifest.is_some() {
+        true => wal::verify_once(dir, given, live, (threads, &check))?,
+        false => LogVerification::default(),
+    };
+    // A copy that is being made gets its manifest last.
+    if !has_manifest && !live {
+        let holds_batches = batches.into_inner() > 0 && others.into_inner() == 0;
+        problems.extend(manifest_missing(has_checkpoints, holds_batches));
+    }
     if let Some(manifest) = manifest {
         problems.extend(damaged_checkpoints(dir, &manifest, threads)?);
         if let Some(path) = manifest.options.archive.as_ref().filter(|_| with_archive) {
@@ -294,6 +307,31 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
     let status = if damaged { LogStatus::Corrupt } else { log.status };
     let (log_alone, records, segments) = (!has_manifest, log.records, log.segments);
     Ok(Verification { status, log_alone, records, archived_records, segments, problems })
+}
+
+/// Verifies a directory that can only be an archive.
+fn verify_archive(dir: &Dir) -> Result<Verification> {
+    let path = dir.path().to_string_lossy();
+    let archive::Archived { any: true, records, problems } = archive::verify(dir.storage(), &path, None)?
+    else {
+        return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+    };
+    let status = if problems.is_empty() { LogStatus::Clean } else { LogStatus::Corrupt };
+    let (log_alone, archived_records, segments) = (false, None, Vec::new());
+    Ok(Verification { status, log_alone, records, archived_records, segments, problems })
+}
+
+/// What shows that a directory without a manifest was a store. A log alone has no checkpoints, and its records are its
+/// owner's: that all of them should pass for batches would be more than chance.
+fn manifest_missing(has_checkpoints: bool, holds_batches: bool) -> Option<Problem> {
+    let evidence = match (has_checkpoints, holds_batches) {
+        (true, _) => "there are parts of checkpoints, which only a store has",
+        (false, true) => "all records hold batches, as those of a store do",
+        (false, false) => return None,
+    };
+    let kind = CorruptionKind::ManifestMissing.name().to_owned();
+    let (file, evidence) = (names::MANIFEST.to_owned(), Some(evidence.to_owned()));
+    Some(Problem { file, offset: 0, lsn: None, kind, evidence })
 }
 
 /// What is wrong with the checkpoints that a manifest names: the first damage of each.
@@ -310,18 +348,13 @@ fn damaged_checkpoints(dir: &Dir, manifest: &Manifest, threads: usize) -> Result
 
 /// That a record of a store holds a batch, if it holds anything.
 fn decodable(path: &Path, record: &wal::RecordRef<'_>) -> Result<()> {
-    if record.header.kind != RecordKind::Data || batch_body::ops(record.payload).all(|op| op.is_ok()) {
+    if record.header.kind != RecordKind::Data || is_batch(record.payload) {
         return Ok(());
     }
     let kind = CorruptionKind::BatchBody;
     Err(Error::corruption(path, record.offset, Some(record.header.lsn), kind, None))
 }
 
-/// # Errors
-/// [`Error::NoStore`] without a manifest.
-fn check_manifest(dir: &Dir, files: &[String]) -> Result<()> {
-    match files.iter().any(|name| name == names::MANIFEST) {
-        true => Ok(()),
-        false => Err(Error::NoStore { dir: dir.path().to_path_buf() }),
-    }
+fn is_batch(payload: &[u8]) -> bool {
+    batch_body::ops(payload).all(|op| op.is_ok())
 }

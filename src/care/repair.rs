@@ -95,8 +95,8 @@ pub fn plan_repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Resu
     Ok(plan(&dir)?.0)
 }
 
-/// Repairs what can be repaired in place: cuts off an unfinished write, as opening the store would. Of what is cut, the
-/// bytes stay in the old file, or go to `lost/`. Durable when this returns. Any other damage is left as it is, and
+/// Repairs what can be repaired in place: cuts off an unfinished write, as opening the store would. The file that has it is
+/// copied to `lost/`. Durable when this returns. Any other damage is left as it is, and
 /// [`Repair::in_place`] is false.
 ///
 /// # Errors
@@ -117,12 +117,16 @@ pub fn repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Re
     let dir = Dir::new(storage.clone(), path.as_ref());
     let options = Options::new().storage(storage).create(CreateMode::Never);
     let opened = recovery::open(&dir, &options)?;
-    let kept_in = opened.report.log.torn.and_then(|torn| torn.kept_in);
+    if let (Some(torn), Some(action)) = (opened.report.log.torn, repair.actions.first_mut()) {
+        // Where the log goes on in another file, the old one goes with the next checkpoint.
+        let kept_in = match torn.kept_in {
+            Some(kept_in) => kept_in,
+            None => wal::keep_in_lost(&dir, &torn.file)?,
+        };
+        action.action = format!("{}; its bytes are kept in {kept_in}", action.action);
+    }
     if let Some(wal) = opened.wal {
         wal.close()?;
-    }
-    if let (Some(kept_in), Some(action)) = (kept_in, repair.actions.first_mut()) {
-        action.action = format!("{}; its bytes are kept in {kept_in}", action.action);
     }
     Ok(repair)
 }
@@ -169,10 +173,7 @@ pub fn salvage_on(
     out: impl AsRef<Path>,
 ) -> Result<Repair> {
     let (dir, out) = (Dir::new(storage.clone(), path.as_ref()), Dir::new(storage, out.as_ref()));
-    if out.path().starts_with(dir.path()) {
-        let reason = format!("{} is inside of the store that it is to be made from", out.path().display());
-        return Err(Error::InvalidOption { option: "out", reason });
-    }
+    recovery::check_outside(&out, &dir)?;
     if !out.list()?.is_empty() {
         return Err(Error::Exists { path: out.path().to_path_buf() });
     }
@@ -193,11 +194,7 @@ pub fn salvage_on(
 /// What is to be done, and what is sound of a store that is damaged.
 fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
     let files = dir.list()?;
-    let is_archived = |name: &String| {
-        let name = name.strip_suffix(".lz4").unwrap_or(name);
-        names::parse_archived(name).is_some() || names::parse_archived_checkpoint(name).is_some()
-    };
-    if !wal::has_segments(&files) && files.iter().any(is_archived) {
+    if !wal::has_segments(&files) && recovery::is_archive(&files) {
         let reason =
             "it is an archive: restore from it what is sound, to an LSN before the damage".to_owned();
         return Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
@@ -232,7 +229,7 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
     }
     if log_alone {
         actions.retain(|action| action.file != names::MANIFEST);
-        let action = "is gone: a store is made of what the log and the checkpoints say".to_owned();
+        let action = format!("is gone: {WITHOUT_MANIFEST}");
         actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
     }
     if let Some((file, is_whole)) = pieces.unnamed_checkpoint.clone() {
@@ -255,6 +252,10 @@ fn damage_of_archive(dir: &Dir) -> Vec<RepairAction> {
     }
 }
 
+/// What is done where no manifest can be read.
+const WITHOUT_MANIFEST: &str = "make another one of what the log and the checkpoints say. It has the default options: what \
+     was chosen (retention, archive, length and checksum of segments) is not known any more";
+
 fn action_for(problem: &Problem) -> RepairAction {
     let Problem { file, offset, kind, .. } = problem;
     let action = match kind.as_str() {
@@ -263,6 +264,7 @@ fn action_for(problem: &Problem) -> RepairAction {
         }
         "missing_segment" => "is gone: take what the files around it say".to_owned(),
         "checkpoint_missing" => "is gone: do without this checkpoint".to_owned(),
+        "manifest" => format!("is damaged: {WITHOUT_MANIFEST}"),
         kind => format!("take what is sound of it: {} at byte {offset}", in_words(kind)),
     };
     RepairAction { file: file.clone(), action }

@@ -17,7 +17,8 @@ impl Db {
     /// Durable when it returns. It has no past: to go back to an earlier LSN, restore from this store or from its archive.
     ///
     /// # Errors
-    /// [`Error::Exists`](crate::Error::Exists) unless the directory is missing or empty; [`Error::Io`](crate::Error::Io):
+    /// [`Error::Exists`](crate::Error::Exists) unless the directory is missing or empty;
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption) if it lies inside of the store; [`Error::Io`](crate::Error::Io):
     /// what was made is removed, as far as that works; [`Error::Poisoned`](crate::Error::Poisoned),
     /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::Closed`](crate::Error::Closed).
     ///
@@ -38,6 +39,7 @@ impl Db {
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<Copied> {
         let store = self.store();
         let out = Dir::new(store.dir.storage().clone(), path.as_ref());
+        recovery::check_outside(&out, &store.dir)?;
         store.upkeep()?.backup(&out, available_threads())
     }
 
@@ -50,8 +52,8 @@ impl Db {
     /// # Errors
     /// [`Error::NoStore`](crate::Error::NoStore) if there is neither a store nor an archive;
     /// [`Error::Exists`](crate::Error::Exists); [`Error::Compacted`](crate::Error::Compacted) for a state that is older
-    /// than what is still there; [`Error::InvalidOption`](crate::Error::InvalidOption) for an LSN that is not there yet;
-    /// and what opening the source would say.
+    /// than what is still there; [`Error::InvalidOption`](crate::Error::InvalidOption) for an LSN that is not there yet, and
+    /// for a directory inside of the source; and what opening the source would say.
     ///
     /// ```
     /// use forelog::{Db, RestoreTarget};

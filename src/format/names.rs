@@ -45,6 +45,9 @@ fn parse_lsn(digits: &str) -> Option<Lsn> {
 /// The file of an archive that says whose it is: the store's id in 32 hexadecimal digits.
 pub const ARCHIVE_OWNER: &str = "STORE";
 
+/// What the name of a compressed object of an archive ends in; see `storage::Compressed`.
+const COMPRESSED: &str = ".lz4";
+
 /// The name of an archived segment: its first and its last LSN.
 pub fn archived(base: Lsn, last: Lsn) -> String {
     format!("{:020}-{:020}.wal", base.get(), last.get())
@@ -67,6 +70,12 @@ pub fn parse_archived_checkpoint(name: &str) -> Option<Lsn> {
     let (lsn, generation) = name.strip_suffix(".manifest")?.split_once('-')?;
     let is_number = !generation.is_empty() && generation.bytes().all(|b| b.is_ascii_digit());
     parse_lsn(lsn).filter(|_| is_number)
+}
+
+/// True for a name that only an archive has: that of a segment or of a checkpoint's manifest, compressed or not.
+pub fn is_archived(name: &str) -> bool {
+    let name = name.strip_suffix(COMPRESSED).unwrap_or(name);
+    parse_archived(name).is_some() || parse_archived_checkpoint(name).is_some()
 }
 
 /// The name of a part of the checkpoint at `lsn` that was taken for the manifest of this generation. A generation is

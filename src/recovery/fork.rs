@@ -73,6 +73,18 @@ pub(crate) fn fork(out: &Dir, forking: Forking<'_>) -> Result<Copied> {
     made
 }
 
+/// Checks that a store is not made inside of the one that it is made from, where it would stand in the way.
+///
+/// # Errors
+/// [`Error::InvalidOption`].
+pub(crate) fn check_outside(out: &Dir, of: &Dir) -> Result<()> {
+    if !out.is_inside(of) {
+        return Ok(());
+    }
+    let reason = format!("{} is inside of the store that it is to be made from", out.path().display());
+    Err(Error::InvalidOption { option: "out", reason })
+}
+
 fn exists(out: &Dir) -> Error {
     Error::Exists { path: out.path().to_path_buf() }
 }

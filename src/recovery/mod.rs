@@ -1,18 +1,11 @@
-//! From a directory to a running state: what is there, whose is it, what does its log say.
-//!
-//! | # | `MANIFEST` | segments | other files | what it is |
-//! | --- | --- | --- | --- | --- |
-//! | 1 | yes | – | – | a store: recover it |
-//! | 2 | no | none | only `LOCK` and `*.tmp` | nothing yet, or a creation that was cut short: create |
-//! | 3 | no | one, without a record | only `LOCK` and `*.tmp` | a creation that was cut short: create |
-//! | 4 | no | anything else | – | a log without its manifest: refuse |
-//! | 5 | no | – | any | somebody else's directory: refuse |
+//! From a directory to a running state: what is there, whose is it (`directory`), what does its log say.
 //!
 //! The log's own part of recovery, down to torn or corrupt, is in `wal::open`. Here its records become keys.
 //!
 //! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
 
 mod base;
+mod directory;
 mod fork;
 mod gather;
 mod last;
@@ -41,8 +34,10 @@ use crate::wal::{self, Given, LogReport, Opening, Piece, Wal};
 use self::base::Base;
 pub use self::base::DamagedCheckpoint;
 pub(crate) use self::base::check_checkpoint;
+use self::directory::{check_creatable, is_store, refuse_others};
+pub(crate) use self::directory::{check_is_store, has_own_checkpoints, is_archive, is_source, no_store};
 pub use self::fork::Copied;
-pub(crate) use self::fork::{Forking, fork};
+pub(crate) use self::fork::{Forking, check_outside, fork};
 pub use self::restore::Target;
 pub(crate) use self::restore::{Unhurried, restore};
 pub(crate) use self::source::Source;
@@ -236,10 +231,6 @@ impl Recovered {
     }
 }
 
-fn is_store(files: &[String]) -> bool {
-    files.iter().any(|name| name == names::MANIFEST)
-}
-
 /// What the manifest knows about the log.
 pub(crate) fn given(manifest: &Manifest) -> Given {
     let known = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
@@ -253,46 +244,6 @@ pub(crate) fn given(manifest: &Manifest) -> Given {
         proven: Some(proven),
         store_id: Some(manifest.store_id),
         ..Given::default()
-    }
-}
-
-/// Why there is no store to open: what stands in the way of making one, or nothing at all.
-fn no_store(dir: &Dir, files: &[String]) -> Error {
-    let dir_path = dir.path().to_path_buf();
-    check_creatable(dir, files).err().unwrap_or(Error::NoStore { dir: dir_path })
-}
-
-/// Row 5 of the table.
-fn refuse_others(dir: &Dir, files: &[String]) -> Result<()> {
-    let unknown =
-        |name: &&String| *name != names::LOCK && !names::is_tmp(name) && names::parse_segment(name).is_none();
-    match files.iter().find(unknown) {
-        Some(name) if !is_store(files) => {
-            let reason = format!("it holds {name:?} and no {}; choose an empty directory", names::MANIFEST);
-            Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Rows 2 to 5 of the table.
-fn check_creatable(dir: &Dir, files: &[String]) -> Result<()> {
-    refuse_others(dir, files)?;
-    let refuse = |reason: String| Err(Error::NotAStore { dir: dir.path().to_path_buf(), reason });
-    if !wal::has_segments(files) {
-        return Ok(());
-    }
-    let mut records = 0;
-    let log = wal::read_only(dir, Given::default(), &mut |_| {
-        records += 1;
-        Ok(())
-    })?;
-    match &log.segments[..] {
-        [first] if first.base_lsn == Lsn::new(1) && records == 0 && log.torn.is_none() => Ok(()),
-        _ => refuse(format!(
-            "it holds a log and no {}; a log alone is opened with wal::Wal, a store that lost its manifest is restored from a backup, or repaired into another directory",
-            names::MANIFEST
-        )),
     }
 }
 

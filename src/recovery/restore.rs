@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::checkpoint::{Pace, Pacing};
-use crate::error::{Error, Result};
+use crate::error::{Error, Evidence, EvidenceSource, Result};
 use crate::event::Events;
 use crate::format::manifest::Checkpoint;
 use crate::lsn::Lsn;
@@ -12,7 +12,7 @@ use crate::storage::dir::Dir;
 use crate::wal::{self, Given, LogReader, Opening};
 
 use super::base::Base;
-use super::fork::{Copied, Forking, fork};
+use super::fork::{Copied, Forking, check_outside, fork};
 use super::replay;
 use super::source::Source;
 
@@ -34,9 +34,11 @@ pub enum Target {
 ///
 /// # Errors
 /// [`Error::NoStore`], [`Error::Exists`]; [`Error::Compacted`] for what is older than anything that is still there,
-/// [`Error::MissingSegment`] where a file is gone in between, [`Error::InvalidOption`] for an LSN that is not there yet;
+/// [`Error::MissingSegment`] where a file is gone in between, [`Error::InvalidOption`] for an LSN that is not there yet,
+/// and for a directory inside of the source;
 /// what opening the store would say.
 pub(crate) fn restore(from: &Dir, out: &Dir, target: Target, threads: usize) -> Result<Copied> {
+    check_outside(out, from)?;
     // Before a long time of reading.
     if !out.list()?.is_empty() {
         return Err(Error::Exists { path: out.path().to_path_buf() });
@@ -71,26 +73,35 @@ impl Pacing for Unhurried {
 
 /// The state that is wanted, in memory and visible.
 fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<Base> {
-    let reader = match source.bases.first() {
-        Some(_) => Some(LogReader::plan(&source.trail, source.given(), live)?),
-        None => None,
+    let has_archive = source.options.archive.is_some();
+    let (reader, end) = match (plan(source, live), target) {
+        // What is wrong behind the LSN that is wanted makes no difference, and what is wrong before it, reading tells. But of
+        // a store and its archive, the end of the log has to say that they have one past.
+        (Err(Error::Corruption(_) | Error::MissingSegment { .. }), Target::Lsn(_))
+            if !(source.ends_with_store && has_archive) =>
+        {
+            (None, None)
+        }
+        (planned, _) => {
+            let reader = planned?;
+            let end = reader.as_ref().map_or(Lsn::ZERO, LogReader::last_lsn);
+            (reader, Some(end))
+        }
     };
-    let reach = Reach {
-        first: source.bases.first().copied(),
-        last: reader.as_ref().map_or(Lsn::ZERO, LogReader::last_lsn),
-    };
-    if let Some(newest) = source.checkpoints.last().filter(|_| source.ends_with_store && !live)
-        && newest.lsn() > reach.last
+    if let (Some(newest), Some(end)) = (source.checkpoints.last(), end)
+        && (source.ends_with_store && !live && newest.lsn() > end)
     {
         // A store's log holds what its checkpoints do.
         let reason = format!(
             "it has a checkpoint at LSN {}, and the store ends at {}: the store is an older state, whose past is another one; \
              restore from the archive alone, or from a copy of the store without one",
             newest.lsn(),
-            reach.last
+            end
         );
         return Err(Error::io("use the archive of", source.trail.path(), io::Error::other(reason)));
     }
+    let wanted = if let Target::Lsn(lsn) = target { lsn } else { Lsn::ZERO };
+    let reach = Reach { first: source.bases.first().copied(), last: end.unwrap_or(wanted) };
     let lsn = reach.resolve(source, target, reader)?;
     let usable = source.checkpoints.iter().filter(|checkpoint| reach.leads(checkpoint.lsn(), lsn));
     let usable: Vec<Checkpoint> = usable.cloned().collect();
@@ -104,7 +115,7 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     let base = Base::load(&source.trail, source.store_id, &usable, log_begins, threads, &Events::default())?;
     if base.lsn() < lsn {
         let given = Given { applied: base.lsn(), ..source.given() };
-        let opening = Opening::for_reading(&source.trail, given)?.up_to(lsn);
+        let opening = Opening::up_to(&source.trail, given, lsn)?;
         replay::replay(&opening, opening.segments(), &base.catalog, threads, &Events::default())?;
     }
     base.tracker.publish(lsn);
@@ -114,9 +125,22 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     Ok(base)
 }
 
+/// Looks at the log; `None` for an archive that has none.
+fn plan(source: &Source, live: bool) -> Result<Option<LogReader>> {
+    match (source.bases.first(), source.first_segment) {
+        (Some(_), _) => LogReader::plan(&source.trail, source.given(), live).map(Some),
+        (None, None) => Ok(None),
+        (None, Some(lsn)) => {
+            let evidence = Evidence { lsn, source: EvidenceSource::FirstSegment };
+            Err(Error::MissingSegment { dir: source.trail.path().to_path_buf(), lsn, evidence })
+        }
+    }
+}
+
 /// Which records there are.
 struct Reach {
     first: Option<Lsn>,
+    /// As far as it is known.
     last: Lsn,
 }
 

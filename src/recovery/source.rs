@@ -23,6 +23,8 @@ use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
 use crate::wal::{self, Given};
 
+use super::directory::{is_archive, no_store};
+
 /// What there is to restore from, and to read.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -32,6 +34,8 @@ pub(crate) struct Source {
     pub(crate) options: PersistedOptions,
     /// True if the log goes on to the end of a store's. Not that of an archive, and not one up to a gap.
     pub(crate) ends_with_store: bool,
+    /// Where a store's own log begins; `None` for an archive.
+    pub(crate) first_segment: Option<Lsn>,
     /// Oldest first.
     pub(crate) checkpoints: Vec<Checkpoint>,
     /// The bases of the segments, ascending, without a gap up to the end.
@@ -62,12 +66,8 @@ impl Source {
         if files.iter().any(|name| name == names::MANIFEST) {
             return Source::of_store(dir, &files, manifest::read(dir)?, until);
         }
-        let archived = |name: &String| {
-            let name = name.strip_suffix(".lz4").unwrap_or(name);
-            names::parse_archived(name).is_some() || names::parse_archived_checkpoint(name).is_some()
-        };
-        if !files.iter().any(archived) {
-            return Err(Error::NoStore { dir: dir.path().to_path_buf() });
+        if !is_archive(&files) {
+            return Err(no_store(dir, &files));
         }
         let mut found = Found::default();
         found.add_archive(dir, dir.path(), None)?;
@@ -105,6 +105,9 @@ impl Source {
         let proven = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
         let mut source = found.gather(dir, Some(manifest.store_id), Some(proven), until);
         source.options = manifest.options;
+        source.first_segment = Some(manifest.first_segment);
+        let begins = source.bases.first().copied().filter(|begins| *begins > manifest.first_segment);
+        source.missing = source.missing.or(begins.map(|begins| (manifest.first_segment, begins)));
         Ok(source)
     }
 
@@ -127,7 +130,10 @@ impl Source {
             return self.away.clone();
         }
         let (lsn, there) = self.missing?;
-        let evidence = Evidence { lsn: there, source: EvidenceSource::FileName };
+        let evidence = match self.first_segment {
+            Some(first) if first == lsn => Evidence { lsn, source: EvidenceSource::FirstSegment },
+            _ => Evidence { lsn: there, source: EvidenceSource::FileName },
+        };
         Some(Error::MissingSegment { dir: self.trail.path().to_path_buf(), lsn, evidence })
     }
 }
@@ -226,6 +232,7 @@ impl Found {
             store_id,
             options,
             ends_with_store: behind.is_none(),
+            first_segment: None,
             checkpoints,
             bases,
             shown: self.shown,

@@ -41,6 +41,11 @@ impl Dir {
         &self.path
     }
 
+    /// True for whatever is below that directory, as far as paths say.
+    pub(crate) fn is_inside(&self, outer: &Dir) -> bool {
+        self.at != outer.at && self.at.starts_with(&outer.at)
+    }
+
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         &self.storage
     }

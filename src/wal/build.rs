@@ -15,7 +15,6 @@ use crate::format::names;
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::format::seal::Seal;
 use crate::format::segment::SegmentHeader;
-use crate::lsn::Lsn;
 use crate::storage::dir::{Dir, DirFile};
 
 use super::segment_reader::{Position, Segment, WINDOW_BYTES};
@@ -103,18 +102,17 @@ pub(super) fn write_seal(segment: &Segment, end: Position, offset: u64) -> Resul
     segment.file.sync_data()
 }
 
-/// Copies the segment of this base to `lost/`, durably, before it is replaced by one of the same name.
+/// Copies a segment to `lost/`, durably, before it is replaced by one of the same name, or goes.
 /// Nothing there is overwritten: a number is added to the name where it is taken.
-pub(super) fn keep_in_lost(dir: &Dir, base: Lsn) -> Result<String> {
-    let name = names::segment(base);
-    let source = dir.open(&name, crate::storage::Access::Read)?;
+pub(crate) fn keep_in_lost(dir: &Dir, name: &str) -> Result<String> {
+    let source = dir.open(name, crate::storage::Access::Read)?;
     let lost = dir.subdir(names::LOST);
     lost.create_durably()?;
     let taken = lost.list()?;
-    let copy_name = std::iter::once(name.clone())
+    let copy_name = std::iter::once(name.to_owned())
         .chain((1_u64..).map(|number| format!("{name}.{number}")))
         .find(|candidate| !taken.contains(candidate))
-        .unwrap_or(name);
+        .unwrap_or_else(|| name.to_owned());
     let copy = lost.create(&copy_name)?;
     let len = source.len()?;
     copy.allocate(len)?;

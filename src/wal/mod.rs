@@ -29,6 +29,7 @@ mod gate;
 mod inside;
 mod keeper;
 mod log;
+mod look;
 mod members;
 mod open;
 mod opening;
@@ -59,9 +60,11 @@ use crate::options::{Durability, WalOptions, check_durability};
 
 use self::append::{Alone, Append, Appending};
 pub(crate) use self::archive::{ArchivedSegment, verify_archived};
+pub(crate) use self::build::keep_in_lost;
 pub use self::future::Durable;
 pub(crate) use self::keeper::{Keeper, Kept};
 use self::log::Log;
+pub(crate) use self::look::{look_again, look_for_damage};
 pub(crate) use self::members::Members;
 pub(crate) use self::open::store_id_of;
 pub use self::open::{LogReport, TornTail};
@@ -70,13 +73,12 @@ pub(crate) use self::opening::{Claims, Failure, Opening, Piece, in_threads};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::plan::Given;
 pub(crate) use self::queue::{Queue, Work};
-pub(crate) use self::reader::look_again;
 pub use self::reader::{LogReader, Record, Records, SegmentRecords};
 pub(crate) use self::replay::{RecordRef, Visit};
 pub use self::replay::{SegmentState, SegmentSummary};
 pub(crate) use self::salvage::{Lost, Salvaged, salvage, salvage_archived};
+pub(crate) use self::verify::verify_once;
 pub use self::verify::{LogStatus, LogVerification, Problem};
-pub(crate) use self::verify::{look_for_damage, verify_once};
 
 /// A write-ahead log: numbered records in segment files, durable when the log says so.
 ///

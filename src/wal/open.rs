@@ -248,7 +248,7 @@ fn build_successor(
             }
         }
     }
-    let kept_in = if same_name { Some(keep_in_lost(dir, old.base)?) } else { None };
+    let kept_in = if same_name { Some(keep_in_lost(dir, &names::segment(old.base))?) } else { None };
     let (segment, position) = builder.name()?;
     Ok((segment, from, position, kept_in))
 }

@@ -20,7 +20,7 @@ use std::thread;
 use parking_lot::Mutex;
 
 use super::plan::{Given, Plan};
-use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit, read_bounded, read_last};
+use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit, read_bounded, read_last, read_up_to};
 use super::segment_reader::Segment;
 use crate::error::Result;
 use crate::lsn::Lsn;
@@ -35,7 +35,7 @@ pub(crate) struct Opening {
     pub(super) names: Vec<String>,
     pub(super) plan: Plan,
     given: Given,
-    /// Records above are given to nobody.
+    /// What stands behind this LSN is not looked at.
     until: Lsn,
     /// How the last segment is opened.
     access: Access,
@@ -62,7 +62,15 @@ impl Opening {
     /// # Errors
     /// The first thing that is wrong with the files' names and headers.
     pub(crate) fn for_reading(dir: &Dir, given: Given) -> Result<Opening> {
-        Opening::new(dir, given, Access::Read)
+        Opening::new(dir, given, Lsn::MAX, Access::Read)
+    }
+
+    /// To be read up to an LSN, which the log has. What is wrong behind it makes no difference.
+    ///
+    /// # Errors
+    /// As [`Opening::for_reading`], for the segments up to there.
+    pub(crate) fn up_to(dir: &Dir, given: Given, until: Lsn) -> Result<Opening> {
+        Opening::new(dir, given, until, Access::Read)
     }
 
     /// To be written, once it is read: see `Wal::go_on`.
@@ -70,20 +78,13 @@ impl Opening {
     /// # Errors
     /// The first thing that is wrong with the files' names and headers.
     pub(crate) fn for_writing(dir: &Dir, given: Given) -> Result<Opening> {
-        Opening::new(dir, given, Access::ReadWrite)
+        Opening::new(dir, given, Lsn::MAX, Access::ReadWrite)
     }
 
-    fn new(dir: &Dir, given: Given, access: Access) -> Result<Opening> {
+    fn new(dir: &Dir, given: Given, until: Lsn, access: Access) -> Result<Opening> {
         let names = dir.list()?;
-        let plan = Plan::read(dir, &names, given)?;
-        Ok(Opening { dir: dir.clone(), names, plan, given, until: Lsn::MAX, access })
-    }
-
-    /// The same up to an LSN: segments that begin behind it are not read.
-    pub(crate) fn up_to(mut self, until: Lsn) -> Opening {
-        self.plan.links.retain(|link| link.header.base <= until);
-        self.until = until;
-        self
+        let plan = Plan::read(dir, &names, given, until)?;
+        Ok(Opening { dir: dir.clone(), names, plan, given, until, access })
     }
 
     /// The log's directory.
@@ -113,17 +114,20 @@ impl Opening {
     pub(crate) fn read(&self, index: usize, visit: &mut Visit<'_>) -> Result<Piece> {
         let link = &self.plan.links[index];
         let (applied, until) = (self.given.applied, self.until);
-        let visit: &mut Visit<'_> = &mut |record| {
-            if record.header.lsn > applied && record.header.lsn <= until { visit(record) } else { Ok(()) }
-        };
-        let Some((last, _)) = link.bound else {
+        let visit: &mut Visit<'_> =
+            &mut |record| if record.header.lsn > applied { visit(record) } else { Ok(()) };
+        let last = link.bound.map(|(last, _)| last);
+        if until < Lsn::MAX && last.is_none_or(|last| last > until) {
+            return Ok(Piece { summary: read_up_to(&self.dir, link, until, visit)?, end: None });
+        }
+        let Some(last) = last else {
             let segment = Segment::open(&self.dir, link.header.base, self.access)?;
             let end = read_last(&self.dir, &segment, self.given.proven, visit)?;
             let summary = SegmentSummary::new(&segment, end.position, SegmentState::Active);
             return Ok(Piece { summary, end: Some(end) });
         };
         // The one before the last is read in any case: it may need its seal, behind its last record.
-        let before_last = index + 2 == self.segments();
+        let before_last = until == Lsn::MAX && index + 2 == self.segments();
         let summary = if last <= applied && !before_last {
             SegmentSummary::unread(&link.header, last)
         } else {

@@ -54,17 +54,32 @@ pub(super) fn segment_bases(names: &[String]) -> Vec<Lsn> {
 }
 
 impl Plan {
-    /// Reads the headers of a directory's segments.
+    /// Reads the headers of a directory's segments, of those that begin at `until` or before. The header of the next one is
+    /// read, too, for what it says of the one before it. If it is damaged, it says nothing; and neither does that of a
+    /// segment of which all is applied, if only a state is wanted and no log to go on with (`until` is an LSN of it).
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub(super) fn read(dir: &Dir, names: &[String], given: Given) -> Result<Plan> {
-        let segments = segment_bases(names)
-            .into_iter()
-            .filter(|base| given.first_segment.is_none_or(|first| *base >= first))
-            .map(|base| Ok(Segment::open(dir, base, Access::Read)?.header))
-            .collect::<Result<Vec<_>>>()?;
-        let plan = Plan::link(segments);
+    pub(super) fn read(dir: &Dir, names: &[String], given: Given, until: Lsn) -> Result<Plan> {
+        let mut headers = Vec::new();
+        let mut bases = segment_bases(names).into_iter().peekable();
+        while let Some(base) = bases.next() {
+            if given.first_segment.is_some_and(|first| base < first) {
+                continue;
+            }
+            // No cut can be among these files then: a store never makes one, and a log alone is wanted as a whole.
+            let is_applied = bases.peek().is_some_and(|next| *next <= given.applied.next());
+            match Segment::open(dir, base, Access::Read) {
+                Ok(segment) => headers.push(segment.header),
+                Err(_) if base > until || is_applied && until < Lsn::MAX => {}
+                Err(error) => return Err(error),
+            }
+            if base > until {
+                break;
+            }
+        }
+        let mut plan = Plan::link(headers);
+        plan.links.retain(|link| link.header.base <= until);
         plan.check(dir, given)?;
         Ok(plan)
     }

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use super::log::Log;
+use super::look::look_again;
 use super::pins::Pin;
 use super::plan::{Given, Plan};
-use super::replay::read_last;
+use super::replay::{missing, read_last};
 use super::segment_reader::{Found, Segment, SegmentReader};
 use crate::error::{CorruptionKind, Error, Evidence, EvidenceSource, Result};
 use crate::format::names;
@@ -41,8 +40,15 @@ pub struct Record {
     pub payload: Vec<u8>,
 }
 
+/// What stands where a record should.
+enum NoRecord {
+    /// The seal: the segment was finished here.
+    Seal,
+    Flaw(CorruptionKind),
+}
+
 /// The record at the reader's position; otherwise what stands there.
-fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKind>> {
+fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, NoRecord>> {
     let file = reader.segment().name.clone();
     Ok(match reader.read()? {
         Found::Record { header, offset, payload } => Ok(Record {
@@ -55,8 +61,8 @@ fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, CorruptionKi
             bytes: header.stored_bytes(),
             payload: payload.to_vec(),
         }),
-        Found::Seal => Err(CorruptionKind::RecordHeader),
-        Found::Nothing(kind) => Err(kind),
+        Found::Seal => Err(NoRecord::Seal),
+        Found::Nothing(kind) => Err(NoRecord::Flaw(kind)),
     })
 }
 
@@ -108,7 +114,8 @@ impl Records {
         let BoundedReader { reader, .. } = self.reader.insert(BoundedReader { reader, until, cuts });
         reader.skip_to(self.next)?;
         let at = reader.position();
-        read_record(reader)?.map_err(|kind| {
+        read_record(reader)?.map_err(|found| {
+            let kind = if let NoRecord::Flaw(kind) = found { kind } else { CorruptionKind::RecordHeader };
             let evidence = Evidence { lsn: self.log.durable(), source: EvidenceSource::Memory };
             Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
         })
@@ -198,7 +205,11 @@ impl SegmentRecords {
             }
         };
         let at = reader.position();
-        read_record(reader)?.map_err(|kind| {
+        read_record(reader)?.map_err(|found| {
+            let NoRecord::Flaw(kind) = found else {
+                // The segment was finished here, and the next file begins later: one between them is gone.
+                return missing(&self.dir, at.lsn, self.until, EvidenceSource::Successor);
+            };
             let evidence = Evidence { lsn: self.until, source: EvidenceSource::Successor };
             Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
         })
@@ -265,7 +276,7 @@ impl LogReader {
 
     /// Looks at the log once.
     pub(crate) fn plan(dir: &Dir, given: Given, live: bool) -> Result<LogReader> {
-        let plan = Plan::read(dir, &dir.list()?, given)?;
+        let plan = Plan::read(dir, &dir.list()?, given, Lsn::MAX)?;
         if plan.links.is_empty() {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
@@ -284,6 +295,11 @@ impl LogReader {
             segments.push_back(SegmentRecords::new(dir.clone(), base, until));
         }
         Ok(LogReader { segments, live, incomplete: None })
+    }
+
+    /// A log of which nothing is there.
+    pub(crate) fn empty() -> LogReader {
+        LogReader { segments: VecDeque::new(), live: false, incomplete: None }
     }
 
     /// Lets the records of some segments name another file, and says what is missing before them.
@@ -350,46 +366,5 @@ impl Iterator for LogReader {
                 None => self.segments.pop_front(),
             };
         }
-    }
-}
-
-/// How often a changing directory is looked at before that is given up.
-const MAX_LOOKS: u32 = 100;
-
-/// After so many looks the pauses between them begin, and grow by one.
-const LOOKS_PER_PAUSE: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// Looks at a log that a writer may be changing: `look` is told whether there is one.
-///
-/// A segment may be added or go between two steps of a look, and a writer may come. So what went wrong while
-/// something changed is looked at again; what went wrong and stayed as it was is true.
-pub(crate) fn look_again<T>(dir: &Dir, mut look: impl FnMut(bool) -> Result<T>) -> Result<T> {
-    let mut looks = 0;
-    loop {
-        let before = (dir.list()?, is_live(dir)?);
-        let result = look(before.1);
-        looks += 1;
-        if result.is_ok() || before == (dir.list()?, is_live(dir)?) {
-            return result;
-        }
-        if looks == MAX_LOOKS {
-            // What was seen last may be true or not, so it is not what is said.
-            let reason = "a writer changes the log faster than it can be read; try again";
-            let source = io::Error::new(io::ErrorKind::WouldBlock, reason);
-            return Err(Error::io("read", dir.path(), source));
-        }
-        // A writer that removes many segments changes the directory faster than it can be looked at: give it time.
-        thread::sleep(PAUSE * (looks / LOOKS_PER_PAUSE));
-    }
-}
-
-/// True if a writer has the directory open. The shared lock that finds this out is held for a moment only.
-pub(crate) fn is_live(dir: &Dir) -> Result<bool> {
-    match dir.lock(names::LOCK, false) {
-        Ok(_) => Ok(false),
-        Err(Error::Locked { .. }) => Ok(true),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }

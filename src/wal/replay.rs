@@ -163,6 +163,37 @@ pub(super) fn read_bounded(dir: &Dir, link: &Link, visit: &mut Visit<'_>) -> Res
     Ok(SegmentSummary::new(segment, end, SegmentState::Closed))
 }
 
+/// Reads a segment up to one of its records, whatever stands behind that. Each record proves itself: the checksum of its
+/// header is seeded with the file's salt and with its place. The digest says something about the whole only.
+pub(super) fn read_up_to(
+    dir: &Dir,
+    link: &Link,
+    until: Lsn,
+    visit: &mut Visit<'_>,
+) -> Result<SegmentSummary> {
+    let segment = &Segment::open(dir, link.header.base, Access::Read)?;
+    let proven = link.bound.map(|(last, _)| Evidence { lsn: last, source: EvidenceSource::Successor });
+    let mut reader = SegmentReader::new(segment.clone());
+    while reader.position().lsn <= until {
+        let at = reader.position();
+        let kind = match reader.read()? {
+            Found::Record { header, offset, payload } => {
+                visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
+                continue;
+            }
+            // As in `read_bounded`; of the last segment the seal says that another one followed.
+            Found::Seal => {
+                let sealed = (at.lsn.previous(), EvidenceSource::Seal);
+                let (lsn, source) = proven.map_or(sealed, |proven| (proven.lsn, proven.source));
+                return Err(missing(dir, at.lsn, lsn, source));
+            }
+            Found::Nothing(kind) => kind,
+        };
+        return Err(Error::corruption(segment.file.path(), at.offset, Some(at.lsn), kind, proven));
+    }
+    Ok(SegmentSummary::new(segment, reader.position(), SegmentState::Closed))
+}
+
 /// Reads the last segment up to its end and judges that end.
 ///
 /// A writer may be adding records meanwhile, and where none is, one may come and go. What stands behind a missing record may mean that both were written after the reader had looked: so
@@ -224,6 +255,7 @@ pub(super) fn read_last(
     }
 }
 
-fn missing(dir: &Dir, lsn: Lsn, proven: Lsn, source: EvidenceSource) -> Error {
+/// The segment that should begin with this LSN is gone.
+pub(super) fn missing(dir: &Dir, lsn: Lsn, proven: Lsn, source: EvidenceSource) -> Error {
     Error::MissingSegment { dir: dir.path().to_path_buf(), lsn, evidence: Evidence { lsn: proven, source } }
 }

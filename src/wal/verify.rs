@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::look::look_for_damage;
 use super::opening::in_threads;
 use super::plan::{Given, Link, Plan, foreign, segment_bases};
-use super::reader::look_again;
 use super::replay::{LogEnd, RecordRef, SegmentSummary, read_bounded, read_last};
 use super::segment_reader::Segment;
 use super::{SegmentState, TornTail};
@@ -104,29 +104,6 @@ pub(crate) type Check<'a> = dyn Fn(RecordRef<'_>) -> Result<()> + Sync + 'a;
 pub(crate) fn verify(dir: &Dir, given: Given, threads: usize, check: &Check<'_>) -> Result<LogVerification> {
     let is_damage = |found: &LogVerification| matches!(found.status, LogStatus::Corrupt | LogStatus::Torn);
     look_for_damage(dir, is_damage, |live| verify_once(dir, given, live, (threads, check)))
-}
-
-/// Looks at a directory that a writer may be changing, as [`look_again`] does: what looks like damage is worth a second
-/// look, too, if anything changed meanwhile.
-pub(crate) fn look_for_damage<T>(
-    dir: &Dir,
-    is_damage: impl Fn(&T) -> bool,
-    mut look: impl FnMut(bool) -> Result<T>,
-) -> Result<T> {
-    let mut damage = None;
-    let result = look_again(dir, |live| {
-        damage = None;
-        let found = look(live)?;
-        if is_damage(&found) {
-            damage = Some(found);
-            return Err(Error::Closed);
-        }
-        Ok(found)
-    });
-    match (result, damage) {
-        (Err(Error::Closed), Some(damage)) => Ok(damage),
-        (result, _) => result,
-    }
 }
 
 /// Looks at a log once.

@@ -136,7 +136,7 @@ fn a_link_to_a_store() {
 
 /// A log of hundreds of segments is opened, read, verified and checkpointed by a process that may open thirty files.
 ///
-/// Broken: src/wal/plan.rs: `.map(|base| Ok(Segment::open(dir, base, Access::Read)?.header))` to `.map(|base| Ok(std::mem::ManuallyDrop::new(Segment::open(dir, base, Access::Read)?).header))`
+/// Broken: src/wal/plan.rs: `Ok(segment) => headers.push(segment.header),` to `Ok(segment) => headers.push(std::mem::ManuallyDrop::new(segment).header),`
 #[cfg(unix)]
 #[test]
 fn more_segments_than_descriptors() {
