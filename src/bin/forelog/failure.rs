@@ -129,6 +129,9 @@ impl fmt::Display for Failure {
             Failure::Store(Error::UnknownKeyspace { name }) => {
                 write!(f, "there is no keyspace {name}; `put --keyspace {name}` creates it")
             }
+            Failure::Store(error) if is_full(error) => {
+                write!(f, "{error}; what was acknowledged is safe: make room on that disk, and try again")
+            }
             Failure::Store(error) => error.fmt(f),
             Failure::Usage(what) => f.write_str(what),
             Failure::Line { number, cause } => write!(f, "line {number}: {cause}"),
@@ -138,6 +141,16 @@ impl fmt::Display for Failure {
             Failure::ClosedPipe => f.write_str("the output was closed"),
             Failure::Interrupted => f.write_str("interrupted"),
         }
+    }
+}
+
+/// True if there is no room for what was to be written.
+fn is_full(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        _ => false,
     }
 }
 

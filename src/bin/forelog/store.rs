@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use forelog::event::{Event, Listener};
+use forelog::wal::TornTail;
 use forelog::{CreateMode, DEFAULT_KEYSPACE, Db, Error, Keyspace, Options, RecoveryReport};
 
 use crate::args::Globals;
@@ -19,9 +20,20 @@ pub fn options(globals: &Globals) -> Options {
 pub fn open_to_read(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
     let options = Options::new().create(CreateMode::Never).read_only(true);
     let db = Replaying::watch(globals, |watch| options.listener(watch).open(dir))?;
-    say_passed_over(db.recovery_report(), globals);
-    say_report(db.recovery_report(), globals);
+    let report = db.recovery_report();
+    if let Some(torn) = &report.log.torn {
+        globals.say(format_args!(
+            "the log ends in an unfinished write, which is left out: {}; opening for writing cuts it off",
+            place_of(torn)
+        ));
+    }
+    say_passed_over(report, globals);
+    say_report(report, globals);
     Ok(db)
+}
+
+fn place_of(torn: &TornTail) -> String {
+    format!("{} at byte {}, LSN {}", torn.file, torn.offset, torn.lsn)
 }
 
 /// Opens for writing, and creates a store where the directory is missing or empty.
@@ -46,9 +58,13 @@ fn opened(dir: &Path, db: Db, globals: &Globals) -> Db {
     }
     let report = db.recovery_report();
     if let Some(torn) = &report.log.torn {
+        let kept = match &torn.kept_in {
+            Some(file) => format!("its bytes are kept in {file}"),
+            None => "its bytes stay in that file as long as it is kept".to_owned(),
+        };
         globals.say(format_args!(
-            "the log ended in an unfinished write, which was cut off: {} at byte {}, LSN {}",
-            torn.file, torn.offset, torn.lsn
+            "the log ended in an unfinished write, which was cut off: {}; {kept}",
+            place_of(torn)
         ));
     }
     say_passed_over(report, globals);

@@ -61,8 +61,14 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
     drop(import);
     // Also after a failure: what was written is kept, and the log's end is marked.
     let closed = store::close(db, &app.globals);
-    if matches!(ended, Err(Failure::Interrupted)) {
-        app.globals.say(format_args!("interrupted after {done} lines; --skip {done} goes on from there"));
+    match &ended {
+        Err(Failure::Interrupted) => {
+            app.globals.say(format_args!("interrupted after {done} lines; --skip {done} goes on from there"));
+        }
+        Err(_) if done > 0 => {
+            app.globals.say(format_args!("{done} lines are in; --skip {done} goes on from there"));
+        }
+        _ => {}
     }
     ended?;
     closed?;
