@@ -283,10 +283,10 @@ fn in_words(kind: &str) -> String {
 fn left_alone(problem: Problem) -> RepairAction {
     let Problem { file, offset, kind, .. } = problem;
     let what = match kind.as_str() {
-        "missing_segment" => "is gone, or not mounted".to_owned(),
-        kind => format!("{} at byte {offset}", in_words(kind)),
+        "missing_segment" => "is gone, or not mounted: bring it back".to_owned(),
+        kind => format!("{} at byte {offset}: put a sound copy in its place", in_words(kind)),
     };
-    let action = format!("{what}: bring it back, or choose another archive for the store, which begins anew");
+    let action = format!("{what}, or choose another archive for the store, which begins anew");
     RepairAction { file, action }
 }
 

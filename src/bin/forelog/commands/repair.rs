@@ -63,6 +63,7 @@ fn answer(repair: &Repair, out: &mut Output) -> Result<(), Failure> {
     }
     for LostRange { from_lsn, to_lsn, .. } in &repair.lost {
         let lsns = match to_lsn {
+            Some(to_lsn) if to_lsn == from_lsn => format!("LSN {from_lsn}"),
             Some(to_lsn) => format!("LSN {from_lsn} to {to_lsn}"),
             None => format!("LSN {from_lsn} to the end"),
         };
