@@ -31,7 +31,12 @@ pub(super) struct Archived {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(super) fn verify(storage: &Arc<dyn Storage>, path: &str, of: Option<&Manifest>) -> Result<Archived> {
+pub(super) fn verify(
+    storage: &Arc<dyn Storage>,
+    path: &str,
+    of: Option<&Manifest>,
+    threads: usize,
+) -> Result<Archived> {
     let failed = |source| Error::io("list the archive", path.as_ref(), source);
     let target = archive::readable(storage, path.as_ref()).map_err(failed)?;
     let names = target.list().map_err(failed)?;
@@ -39,6 +44,7 @@ pub(super) fn verify(storage: &Arc<dyn Storage>, path: &str, of: Option<&Manifes
         path,
         of,
         store_id: of.map(|manifest| manifest.store_id),
+        threads,
         found: Archived::default(),
         target,
     };
@@ -53,6 +59,7 @@ struct Reading<'a> {
     of: Option<&'a Manifest>,
     /// Whose it is: the first object tells, where no manifest does.
     store_id: Option<StoreId>,
+    threads: usize,
     found: Archived,
     target: Arc<dyn ArchiveTarget>,
 }
@@ -65,10 +72,12 @@ impl Reading<'_> {
         segments.sort();
         // One may be there both compressed and plain.
         segments.dedup();
+        let read = wal::map_in_threads(self.threads, &segments, |segment| self.read(segment));
         let mut before: Option<(Lsn, Option<ArchivedSegment>)> = None;
-        for (base, last, name) in segments {
+        for ((base, last, name), (records, read)) in segments.into_iter().zip(read) {
             self.found.any = true;
-            let segment = self.segment(base, last, &name)?;
+            self.found.records += records;
+            let segment = self.ours(read, &name)?;
             if let Some((end, before)) = before {
                 if end.next() != base {
                     self.missing(end.next(), Evidence { lsn: base, source: EvidenceSource::FileName });
@@ -95,19 +104,25 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// What a segment says of itself and of the one before it; `None` if something is wrong with it.
-    fn segment(&mut self, base: Lsn, last: Lsn, name: &str) -> Result<Option<ArchivedSegment>> {
+    /// Reads a segment: how many records it has, and what it says of itself and of the one before it.
+    fn read(&self, (base, last, name): &(Lsn, Lsn, String)) -> (u64, Result<ArchivedSegment>) {
         let path = Path::new(name);
         let mut records = 0;
         let read =
             self.target.open(name).map_err(|source| Error::io("read", path, source)).and_then(|file| {
-                wal::verify_archived(file, path, base, last, &mut |record| {
+                wal::verify_archived(file, path, *base, *last, &mut |record| {
                     records += 1;
                     decodable(path, &record)
                 })
             });
-        self.found.records += records;
-        match read.and_then(|segment| self.is_ours(segment.store_id, path).map(|()| segment)) {
+        (records, read)
+    }
+
+    /// A segment that was read; `None` if something is wrong with it.
+    fn ours(&mut self, read: Result<ArchivedSegment>, name: &str) -> Result<Option<ArchivedSegment>> {
+        let checked =
+            read.and_then(|segment| self.is_ours(segment.store_id, Path::new(name)).map(|()| segment));
+        match checked {
             Ok(segment) => Ok(Some(segment)),
             Err(error) => self.note(&error, name).map(|()| None),
         }
@@ -123,7 +138,7 @@ impl Reading<'_> {
             self.found.any = true;
             let checked = checkpoint::read_manifest(&*self.target, name).and_then(|manifest| {
                 self.is_ours(manifest.store_id, Path::new(name))?;
-                let check = |one| recovery::check_checkpoint(&parts, manifest.store_id, one, 1);
+                let check = |one| recovery::check_checkpoint(&parts, manifest.store_id, one, self.threads);
                 manifest.checkpoints.iter().try_for_each(check)
             });
             if let Err(error) = checked {

@@ -215,8 +215,9 @@ pub struct Verification {
 }
 
 /// Reads every byte of the store and of its archive, of a log alone, or of an archive, in a directory of the real disk,
-/// by as many threads as there are processors (an archive by one); changes nothing. An archive that a program has handed in ([`Options::archive_target`](crate::Options::archive_target))
-/// is not known here; where it is a directory, it can be verified by itself.
+/// by as many threads as there are processors; changes nothing. An archive that a program has handed in
+/// ([`Options::archive_target`](crate::Options::archive_target)) is not known here; where it is a directory, it can be
+/// verified by itself.
 ///
 /// # Errors
 /// [`Error::NoStore`], [`Error::Io`]. Damage is no error but part of the result.
@@ -297,7 +298,7 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
     if let Some(manifest) = manifest {
         problems.extend(damaged_checkpoints(dir, &manifest, threads)?);
         if let Some(path) = manifest.options.archive.as_ref().filter(|_| with_archive) {
-            let archived = archive::verify(dir.storage(), path, Some(&manifest))?;
+            let archived = archive::verify(dir.storage(), path, Some(&manifest), threads)?;
             problems.extend(archived.problems);
             archived_records = Some(archived.records);
         }
@@ -312,7 +313,8 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
 /// Verifies a directory that can only be an archive.
 fn verify_archive(dir: &Dir) -> Result<Verification> {
     let path = dir.path().to_string_lossy();
-    let archive::Archived { any: true, records, problems } = archive::verify(dir.storage(), &path, None)?
+    let archive::Archived { any: true, records, problems } =
+        archive::verify(dir.storage(), &path, None, default_recovery_threads())?
     else {
         return Err(Error::NoStore { dir: dir.path().to_path_buf() });
     };

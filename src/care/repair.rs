@@ -21,7 +21,7 @@ use crate::checkpoint::manifest;
 use crate::error::{CorruptionKind, Error, Result};
 use crate::format::names;
 use crate::lsn::Lsn;
-use crate::options::{CreateMode, Options};
+use crate::options::{CreateMode, Options, default_recovery_threads};
 use crate::recovery;
 use crate::storage::dir::Dir;
 use crate::storage::lenient::Lenient;
@@ -246,7 +246,7 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
 fn damage_of_archive(dir: &Dir) -> Vec<RepairAction> {
     let Ok(manifest) = manifest::read(dir) else { return Vec::new() };
     let Some(path) = &manifest.options.archive else { return Vec::new() };
-    match archive::verify(dir.storage(), path, Some(&manifest)) {
+    match archive::verify(dir.storage(), path, Some(&manifest), default_recovery_threads()) {
         Ok(archived) => archived.problems.into_iter().map(left_alone).collect(),
         Err(error) => vec![RepairAction { file: path.clone(), action: format!("cannot be read: {error}") }],
     }

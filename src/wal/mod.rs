@@ -69,7 +69,7 @@ pub(crate) use self::members::Members;
 pub(crate) use self::open::store_id_of;
 pub use self::open::{LogReport, TornTail};
 pub(crate) use self::open::{has_segments, new_store_id, read_only, report_on};
-pub(crate) use self::opening::{Claims, Failure, Opening, Piece, in_threads};
+pub(crate) use self::opening::{Claims, Failure, Opening, Piece, in_threads, map_in_threads};
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::plan::Given;
 pub(crate) use self::queue::{Queue, Work};

@@ -15,6 +15,7 @@
 //! Not here: what becomes of the records (`recovery`), and of the files (`open`).
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -167,6 +168,27 @@ pub(crate) fn in_threads(threads: usize, work: &(impl Fn() + Sync)) {
         }
         work();
     });
+}
+
+/// What `work` makes of each of these, by so many threads; in their order.
+pub(crate) fn map_in_threads<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
+    in_threads(threads.min(items.len()), &|| {
+        // ORDER: Relaxed. Each number is taken once, whatever else is seen.
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(item) = items.get(index)
+        {
+            let result = work(item);
+            done.lock().push((index, result));
+        }
+    });
+    let mut done = done.into_inner();
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Which segments are being read, and what came of it.

@@ -4,13 +4,10 @@
 //! is known from the names of the files. So several threads judge several segments at once; what they found is put
 //! together in the order of the log.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::look::look_for_damage;
-use super::opening::in_threads;
+use super::opening::map_in_threads;
 use super::plan::{Given, Link, Plan, foreign, segment_bases};
 use super::replay::{LogEnd, RecordRef, SegmentSummary, read_bounded, read_last};
 use super::segment_reader::Segment;
@@ -194,23 +191,12 @@ fn judge_all(
     threads: usize,
     check: &Check<'_>,
 ) -> Vec<Option<Judged>> {
-    let next = AtomicUsize::new(0);
-    let judged = Mutex::new(Vec::new());
     let bytes: u64 = plan.links.iter().map(|link| link.header.file_len).sum();
-    let threads = if bytes < WORTH_A_THREAD { 1 } else { threads.min(plan.links.len()) };
-    in_threads(threads, &|| {
-        // ORDER: Relaxed. Each number is taken once, whatever else is seen.
-        while let index = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(link) = plan.links.get(index)
-        {
-            let is_judged = link.bound.is_some() || Some(link.header.base) == last_base;
-            let found = is_judged.then(|| judge_segment(dir, link, given, check));
-            judged.lock().push((index, found));
-        }
-    });
-    let mut judged = judged.into_inner();
-    judged.sort_unstable_by_key(|(index, _)| *index);
-    judged.into_iter().map(|(_, found)| found).collect()
+    let threads = if bytes < WORTH_A_THREAD { 1 } else { threads };
+    map_in_threads(threads, &plan.links, |link| {
+        let is_judged = link.bound.is_some() || Some(link.header.base) == last_base;
+        is_judged.then(|| judge_segment(dir, link, given, check))
+    })
 }
 
 fn judge_segment(dir: &Dir, link: &Link, given: Given, check: &Check<'_>) -> Judged {
