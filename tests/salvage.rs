@@ -156,6 +156,27 @@ fn sectors_that_cannot_be_read_cost_what_they_held() {
     assert_eq!(store_on(&disk).open(OUT).unwrap().iter().count(), 88);
 }
 
+/// A file that the disk cannot even open kept all others from being salvaged.
+#[test]
+fn a_file_that_cannot_be_opened_costs_what_it_held() {
+    for gone in ["00000000000000000021.wal", "MANIFEST"] {
+        let disk = HookDisk::new();
+        let db = by_hand(&disk).open(DIR).unwrap();
+        (0..60).for_each(|number| _ = db.put(format!("{number:02}"), [b'v'; 140]).unwrap()); // 20 a segment
+        db.close().unwrap();
+        disk.lose(if gone == "MANIFEST" { "data/MANIFEST" } else { gone }, 0..0);
+        let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+        assert!(matches!(by_hand(&disk).open(DIR), Err(Error::Io { op: "open", .. })), "{gone}");
+        let planned = care::plan_repair_on(storage.clone(), DIR).unwrap();
+        assert_eq!((planned.status, planned.in_place), (LogStatus::Corrupt, false), "{gone}");
+        let told = planned.actions.iter().find(|action| action.action.contains("cannot be opened"));
+        assert_eq!(told.map(|told| &*told.file), Some(gone), "{:?}", planned.actions);
+        let repair = care::salvage_on(storage, DIR, OUT).unwrap();
+        let expected = if gone == "MANIFEST" { (vec![], 60) } else { (vec![(21, Some(40))], 40) };
+        assert_eq!((lost(&repair), store_on(&disk).open(OUT).unwrap().iter().count()), expected, "{gone}");
+    }
+}
+
 /// The same where nothing is: an end of the log that cannot be read may be no end.
 #[test]
 fn an_end_that_cannot_be_read_is_told() {

@@ -24,7 +24,7 @@ use crate::lsn::Lsn;
 use crate::options::{CreateMode, Options, default_recovery_threads};
 use crate::recovery;
 use crate::storage::dir::Dir;
-use crate::storage::lenient::Lenient;
+use crate::storage::lenient::{Lenient, WHOLE};
 use crate::storage::{RealDisk, Storage};
 use crate::wal::{self, LogStatus, Lost, Problem};
 
@@ -271,7 +271,10 @@ fn action_for(problem: &Problem) -> RepairAction {
 }
 
 fn unreadable_action((file, bytes): (String, Range<u64>)) -> RepairAction {
-    let action = format!("take what can be read of it: bytes {} to {} cannot", bytes.start, bytes.end - 1);
+    let action = match bytes {
+        WHOLE => "do without it: it cannot be opened".to_owned(),
+        bytes => format!("take what can be read of it: bytes {} to {} cannot", bytes.start, bytes.end - 1),
+    };
     RepairAction { file, action }
 }
 

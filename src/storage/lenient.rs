@@ -1,4 +1,5 @@
-//! A disk as somebody sees it who wants whatever is left of a store: bytes that cannot be read count as zeros.
+//! A disk as somebody sees it who wants whatever is left of a store: bytes that cannot be read count as zeros, and a file
+//! that the disk cannot open as one without any.
 //!
 //! Nothing with a checksum passes with zeros that were made up: a record or a block that has lost bytes is damaged, like
 //! one whose bytes are wrong. Only the end of a log may look as if it came earlier, because a log ends in zeros. So whoever
@@ -16,6 +17,12 @@ use super::{Access, File, LockGuard, Storage, read_only};
 
 /// What is tried by itself, in bytes: what a disk loses at least, and a file system reads at least.
 const PIECE: u64 = 4096;
+
+/// "Input/output error", on every Unix.
+const EIO: i32 = 5;
+
+/// The stretch that stands for a file that cannot be opened.
+pub(crate) const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// By file: where stretches of bytes begin that could not be read, and where they end.
 type Unreadable = Arc<Mutex<BTreeMap<PathBuf, BTreeMap<u64, u64>>>>;
@@ -53,8 +60,15 @@ impl Storage for Lenient {
         if access == Access::ReadWrite {
             return read_only();
         }
-        let (file, path) = (self.storage.open(path, access)?, path.to_path_buf());
-        Ok(Arc::new(LenientFile { file, path, unreadable: self.unreadable.clone() }))
+        let file = match self.storage.open(path, access) {
+            // What is not there, or not allowed, is no matter of the disk.
+            Err(error) if error.raw_os_error() == Some(EIO) => {
+                note(self.unreadable.lock().entry(path.to_path_buf()).or_default(), WHOLE);
+                None
+            }
+            opened => Some(opened?),
+        };
+        Ok(Arc::new(LenientFile { file, path: path.to_path_buf(), unreadable: self.unreadable.clone() }))
     }
     fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
         read_only()
@@ -87,7 +101,8 @@ impl Storage for Lenient {
 
 #[derive(Debug)]
 struct LenientFile {
-    file: Arc<dyn File>,
+    /// `None` if it cannot be opened.
+    file: Option<Arc<dyn File>>,
     path: PathBuf,
     unreadable: Unreadable,
 }
@@ -105,6 +120,7 @@ impl LenientFile {
 
 impl File for LenientFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(file) = &self.file else { return Ok(0) };
         // What was found to be unreadable is not tried again: a disk may take seconds for each piece.
         let known = self.known_from(offset);
         if let Some((begin, end)) = known
@@ -117,15 +133,15 @@ impl File for LenientFile {
         let until = known.map_or(u64::MAX, |(begin, _)| begin - offset);
         let len = usize::try_from(until).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = &mut buffer[..len];
-        match self.file.read_at(buffer, offset) {
+        match file.read_at(buffer, offset) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {}
             read => return read,
         }
         // The piece at the beginning alone; whoever wants more goes on behind it.
-        let end = (offset / PIECE + 1).saturating_mul(PIECE).min(self.file.len()?);
+        let end = (offset / PIECE + 1).saturating_mul(PIECE).min(file.len()?);
         let len = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
         let piece = &mut buffer[..len];
-        match self.file.read_at(piece, offset) {
+        match file.read_at(piece, offset) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 piece.fill(0);
                 note(
@@ -141,7 +157,7 @@ impl File for LenientFile {
         read_only()
     }
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.file.as_ref().map_or(Ok(0), |file| file.len())
     }
     fn set_len(&self, _: u64) -> io::Result<()> {
         read_only()

@@ -31,7 +31,7 @@ impl HookDisk {
         HookDisk { disk: SimDisk::new(1), hook: Arc::default(), unreadable: Arc::default() }
     }
 
-    /// From now on these bytes of the files of this name cannot be read.
+    /// From now on these bytes of the files of this name cannot be read; without any, such a file cannot be opened.
     pub(crate) fn lose(&self, file: &'static str, bytes: Range<u64>) {
         self.unreadable.lock().push((file, bytes));
     }
@@ -110,6 +110,9 @@ impl Storage for HookDisk {
         Ok(self.file(self.disk.create(path)?, path))
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn File>> {
+        if self.unreadable.lock().iter().any(|(file, bytes)| path.ends_with(file) && bytes.is_empty()) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         Ok(self.file(self.disk.open(path, access)?, path))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
