@@ -76,6 +76,25 @@ pub struct CheckpointSummary {
     pub files: Vec<String>,
 }
 
+/// True if a writer has the store or the log in a directory of the real disk open.
+///
+/// # Errors
+/// [`Error::Io`].
+///
+/// ```
+/// use forelog::{Db, care};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// assert!(care::is_live(dir.path().join("data"))?);
+/// db.close()?;
+/// assert!(!care::is_live(dir.path().join("data"))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn is_live(path: impl AsRef<Path>) -> Result<bool> {
+    wal::is_live(&Dir::new(Arc::new(RealDisk), path.as_ref()))
+}
+
 /// Surveys the store in a directory of the real disk.
 ///
 /// # Errors

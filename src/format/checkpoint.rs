@@ -13,8 +13,9 @@
 //!  32   8  LSN whose state this is           24  4  entries in it, u32           32  4  reserved
 //!  40   8  salt                              28  1  kind: 1 entries, 2 keyspaces 36  4  crc, of bytes 0 to 35
 //!  48   4  number of the part, u32           29  3  reserved
-//!  52   1  checksum of bodies
-//!  53   7  reserved
+//!  52   4  how many parts there are, u32
+//!  56   1  checksum of bodies
+//!  57   3  reserved
 //!  60   4  crc, of bytes 0 to 59
 //! ```
 //!

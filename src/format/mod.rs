@@ -9,12 +9,16 @@
 //!
 //! `docs/FORMAT.md` spells all of it out, with a worked example that a test checks.
 //!
+//! [`layout`] describes the fixed structures once more, as tables, and [`anatomy`] takes files apart by them, for people.
+//!
 //! Where to read next: [`record`], then [`segment`].
 
+pub mod anatomy;
 pub mod batch_body;
 pub mod checkpoint;
 pub mod checksum;
 pub mod codec;
+pub mod layout;
 pub mod manifest;
 pub mod names;
 pub mod record;

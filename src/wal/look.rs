@@ -40,7 +40,7 @@ pub(crate) fn look_again<T>(dir: &Dir, mut look: impl FnMut(bool) -> Result<T>) 
 }
 
 /// True if a writer has the directory open. The shared lock that finds this out is held for a moment only.
-fn is_live(dir: &Dir) -> Result<bool> {
+pub(crate) fn is_live(dir: &Dir) -> Result<bool> {
     match dir.lock(names::LOCK, false) {
         Ok(_) => Ok(false),
         Err(Error::Locked { .. }) => Ok(true),

@@ -64,7 +64,7 @@ pub(crate) use self::build::keep_in_lost;
 pub use self::future::Durable;
 pub(crate) use self::keeper::{Keeper, Kept};
 use self::log::Log;
-pub(crate) use self::look::{look_again, look_for_damage};
+pub(crate) use self::look::{is_live, look_again, look_for_damage};
 pub(crate) use self::members::Members;
 pub(crate) use self::open::store_id_of;
 pub use self::open::{LogReport, TornTail};

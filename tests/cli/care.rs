@@ -330,3 +330,65 @@ fn repair_says_what_it_would_do_and_does_it() {
     assert_eq!(place.ok(&["scan", "copy"]).text(), "a\t1\nc\t3\n");
     assert_eq!(place.run(&["repair", "demo", "--apply", "--out", "copy"]).code, 2, "it is there already");
 }
+
+/// `inspect` names every byte of every file of a store and of an archive, or only those around an offset; hides contents on
+/// demand; and answers what is no file, no offset or nothing of ours with what is wrong.
+#[test]
+fn inspect_names_every_byte() {
+    let place = Place::new();
+    place.ok(&["create", "demo", "--segment-bytes", "8192", "--archive", "demo-archive"]);
+    place.ok(&["put", "demo", "user:1", "alice"]);
+    let whole = place.ok(&["inspect", SEGMENT, "-f", "json"]).json();
+    let mut end = 0;
+    for piece in &whole {
+        assert_eq!(piece["offset"], end, "{piece}");
+        end += piece["bytes"].as_u64().unwrap();
+    }
+    assert_eq!(end, 8192);
+    let of = |pieces: &[serde_json::Value], field: &str| -> Vec<serde_json::Value> {
+        pieces.iter().filter(|piece| piece["field"] == field).map(|piece| piece["value"].clone()).collect()
+    };
+    assert_eq!((of(&whole, "key"), of(&whole, "base")), (vec!["user:1".into()], vec![1.into()]));
+    let key = whole.iter().find(|piece| piece["field"] == "key").unwrap();
+    let (at, record) = (key["offset"].as_u64().unwrap(), key["of"].as_str().unwrap());
+    for at in [at.to_string(), format!("{at:#x}")] {
+        let some = place.ok(&["inspect", &format!("{SEGMENT}@{at}"), "-f", "json"]).json();
+        assert!(some.len() > 10 && some.iter().all(|piece| piece["of"] == record), "{some:?}");
+    }
+    let table = place.ok(&["inspect", &format!("{SEGMENT}@{at}"), "-f", "table"]).text();
+    assert!(table.starts_with(record) && table.contains("75 73 65 72 3a 31"), "{table}");
+    for form in ["table", "plain", "json", "csv"] {
+        let hidden = place.ok(&["inspect", SEGMENT, "--redact", "-f", form]).text();
+        assert!(hidden.contains("[6 bytes]") && !hidden.contains("user:1"), "{hidden}");
+        assert!(!hidden.contains("75 73 65 72"), "{hidden}");
+    }
+    change(&place, SEGMENT, |bytes| bytes[usize::try_from(at).unwrap()] ^= 1);
+    let damaged = place.ok(&["inspect", SEGMENT, "-f", "json"]).json();
+    let wrong: Vec<_> = damaged.iter().filter(|piece| !piece["wrong"].is_null()).collect();
+    assert!(wrong.len() == 1 && wrong[0]["field"] == "payload_checksum", "{wrong:?}");
+    change(&place, SEGMENT, |bytes| bytes[usize::try_from(at).unwrap()] ^= 1);
+
+    place.ok(&["checkpoint", "demo"]);
+    place.says(
+        &["exec", "demo", "-c", "inspect MANIFEST@0 ", "-f", "csv"],
+        &place.ok(&["inspect", "demo/MANIFEST@0", "-f", "csv"]).text(),
+    );
+    for dir in ["demo", "demo-archive"] {
+        for file in fs::read_dir(place.path(dir)).unwrap() {
+            let file = format!("{dir}/{}", file.unwrap().file_name().to_string_lossy());
+            let pieces = place.ok(&["inspect", &file, "-f", "json"]).json();
+            assert!(pieces.iter().all(|piece| piece["wrong"].is_null()), "{file}");
+        }
+    }
+    fs::write(place.path("letter@home"), "Dear reader").unwrap();
+    for (file, code, kind) in [
+        ("letter@home", 2, "usage"),
+        ("demo/MANIFEST@99999", 2, "usage"),
+        ("demo/MANIFEST@first", 2, "usage"),
+        ("demo/nothing", 5, "io"),
+        ("demo/nothing.lz4", 5, "io"),
+        ("demo", 5, "io"),
+    ] {
+        place.fails(&["inspect", file], code, kind);
+    }
+}

@@ -36,7 +36,7 @@ fn the_manual_and_completions_name_the_commands() {
 #[test]
 fn what_is_not_built_is_not_named() {
     let help = Place::new().ok(&["--help"]).text();
-    for absent in ["lab", "inspect", "map", "bench", "recovery-threads"] {
+    for absent in ["lab", "map", "bench", "recovery-threads"] {
         assert!(!help.split_whitespace().any(|word| word.trim_matches('-') == absent), "{absent}");
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+mod anatomy;
 mod page_reader;
 
 use std::collections::BTreeMap;

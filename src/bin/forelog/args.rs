@@ -106,6 +106,8 @@ pub enum Command {
     Info(Dir),
     /// List the records of the log, with file and offset
     Log(Log),
+    /// Show what every byte of a file means: of a segment, a checkpoint, a manifest, an archived one
+    Inspect(Inspect),
     /// Read every byte of a store and its archive, or of an archive, and judge it; change nothing
     Verify(Dir),
     /// Say what would make a damaged store sound again, and what is lost; with --apply, do it
@@ -136,6 +138,13 @@ pub enum Command {
 pub struct Dir {
     /// The directory of the store
     pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The file; with @ and an offset, only the structure that has this byte
+    #[arg(value_name = "FILE[@OFFSET]")]
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]

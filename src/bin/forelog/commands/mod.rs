@@ -12,6 +12,7 @@ pub mod exec;
 pub mod export;
 pub mod import;
 pub mod info;
+pub mod inspect;
 pub mod log;
 pub mod manual;
 pub mod repair;
@@ -56,6 +57,7 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Shell(args) => shell::run(&args, app),
         Command::Info(args) => info::run(&args, app),
         Command::Log(args) => log::run(&args, app),
+        Command::Inspect(args) => inspect::run(&args, app),
         Command::Checkpoint(args) => checkpoint::run_checkpoint(&args, app),
         Command::Prune(args) => checkpoint::run_prune(&args, app),
         Command::Backup(args) => copies::run_backup(&args, app),

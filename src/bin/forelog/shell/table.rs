@@ -117,6 +117,14 @@ pub static VERBS: &[Verb] = &[
         run: verbs::log,
     },
     Verb {
+        name: "inspect",
+        args: &[required("FILE", Kind::File)],
+        options: &[],
+        about: "what each byte of a file means; of a record: FILE@4096",
+        reads: true,
+        run: verbs::inspect,
+    },
+    Verb {
         name: "verify",
         args: &[],
         options: &[],

@@ -1,13 +1,16 @@
 //! The shell's commands on the store. Each does what the command of its name does on the command line.
 
+use std::path::Path;
+
 use forelog::{Keyspace, WriteBatch};
 
 use super::session::Session;
 use super::verb::Call;
+use crate::commands::inspect::Place;
 use crate::commands::scan::{Keys, Scan};
 use crate::commands::{
-    checkpoint as checkpoint_command, data, info as info_command, log as log_command, scan as scan_command,
-    verify as verify_command,
+    checkpoint as checkpoint_command, data, info as info_command, inspect as inspect_command,
+    log as log_command, scan as scan_command, verify as verify_command,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
@@ -114,6 +117,17 @@ pub fn log(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     };
     session.settle();
     log_command::log(&session.dir, &request, &mut session.app.out)
+}
+
+pub fn inspect(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    session.settle();
+    let file = Path::new(call.text(0)?.unwrap_or_default());
+    let mut place = Place::parse(file)?;
+    let own = session.dir.join(&place.path);
+    if own.exists() {
+        place.path = own;
+    }
+    inspect_command::inspect(&place, &mut session.app.out)
 }
 
 pub fn verify(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {

@@ -14,6 +14,7 @@ use super::{App, say_live};
 use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Format, Output};
+pub use show::{RFC_3339, hex, time};
 use walk::Walk;
 
 pub fn run(args: &args::Log, app: &mut App) -> Result<Outcome, Failure> {

@@ -67,7 +67,7 @@ pub fn as_table(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failu
             }
             let words = op.words();
             if index == 0 {
-                let time = Cell::text(time(record, "%F %T%.3fZ"));
+                let time = Cell::text(time(record.time_us, "%F %T%.3fZ"));
                 rows.row(&[record.lsn.into(), time, record.offset.into(), record.bytes.into(), words])?;
             } else {
                 rows.row(&[Cell::Absent, Cell::Absent, Cell::Absent, Cell::Absent, words])?;
@@ -83,7 +83,7 @@ pub fn as_table(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failu
 pub fn as_dump(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Result<(), Failure> {
     walk.each(request, |record, ops| {
         let Record { lsn, file, offset, bytes, .. } = record;
-        let time = time(record, "%F %T%.6fZ");
+        let time = time(record.time_us, "%F %T%.6fZ");
         let title = format!("LSN {lsn}  {time}  {}  {file} @{offset}, {bytes} bytes", record.kind.name());
         out.line(&out.bold(&title))?;
         for op in ops {
@@ -100,7 +100,7 @@ pub fn as_dump(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Resul
 fn place(record: &Record) -> [Cell<'static>; 6] {
     [
         record.lsn.into(),
-        Cell::text(time(record, RFC_3339)),
+        Cell::text(time(record.time_us, RFC_3339)),
         Cell::text(record.kind.name()),
         Cell::text(record.file.to_string()),
         record.offset.into(),
@@ -108,10 +108,10 @@ fn place(record: &Record) -> [Cell<'static>; 6] {
     ]
 }
 
-/// When a record was written, in UTC; a number of microseconds that is no time of this age is shown as it is.
-pub fn time(record: &Record, format: &str) -> String {
-    let timestamp = i64::try_from(record.time_us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
-    timestamp.map_or_else(|| record.time_us.to_string(), |timestamp| timestamp.strftime(format).to_string())
+/// A time in UTC; a number of microseconds that is no time of this age is shown as it is.
+pub fn time(us: u64, format: &str) -> String {
+    let timestamp = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
+    timestamp.map_or_else(|| us.to_string(), |timestamp| timestamp.strftime(format).to_string())
 }
 
 fn hex_cell(record: &Record, request: &Log, dir: &Path) -> Result<Cell<'static>, Failure> {
@@ -131,7 +131,8 @@ fn stored(record: &Record, dir: &Path) -> Result<Vec<u8>, Failure> {
     read().map_err(|source| Failure::file("read", &path, source))
 }
 
-fn hex(bytes: &[u8], separator: &str) -> String {
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8], separator: &str) -> String {
     let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     digits.join(separator)
 }

@@ -18,8 +18,8 @@ pub fn stats(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failure>
         totals.marks += u64::from(record.kind != RecordKind::Data);
         totals.bytes += record.bytes;
         totals.payload_bytes += record.payload.len() as u64;
-        totals.first.get_or_insert_with(|| (record.lsn.get(), time(record, RFC_3339)));
-        totals.last = Some((record.lsn.get(), time(record, RFC_3339)));
+        totals.first.get_or_insert_with(|| (record.lsn.get(), time(record.time_us, RFC_3339)));
+        totals.last = Some((record.lsn.get(), time(record.time_us, RFC_3339)));
         *totals.files.entry(record.file.to_string()).or_default() += 1;
         for op in ops {
             *totals.ops.entry(op.op).or_default() += 1;
