@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use forelog::format::manifest::Manifest;
+use forelog::format::{StoreId, names};
 use forelog::storage::{ArchiveTarget, DirArchive, File, Outcome, SimDisk, Storage};
 use forelog::{Db, Error, Lsn, Options, RestoreTarget, care};
 
@@ -595,5 +597,47 @@ fn what_has_rotted_is_not_archived() {
         disk.write_file(&path, &sound);
         db.prune(false).unwrap();
         assert_eq!((db.stats().segments, db.stats().archive_failure), (1, None));
+    }
+}
+
+/// What an archive says of a checkpoint: a manifest that names it alone, as if the store ended there. Another one under its
+/// name, be it of the same store or of another, is left as it is, and nothing goes.
+#[test]
+fn an_archived_checkpoint_has_a_manifest_of_its_own() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).keep_checkpoints(2).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    fill(&db, 60);
+    let lsn = db.checkpoint().unwrap();
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|end| end == "manifest");
+    let files = disk.files();
+    let path = files.iter().find(is_manifest).unwrap();
+    let archived = Manifest::decode(&disk.read_file(path).unwrap()).unwrap();
+    let (first_segment, durable_lsn, count) =
+        (archived.first_segment, archived.durable_lsn, archived.checkpoints.len());
+    assert_eq!((first_segment, durable_lsn, count), (lsn.next(), lsn, 1));
+    assert_eq!((archived.archived, archived.checkpoints[0].lsn()), (Lsn::ZERO, lsn));
+
+    let changes: [fn(&mut Manifest); 2] =
+        [|manifest| manifest.store_id = StoreId([9; 16]), |manifest| manifest.checkpoints[0].time_us += 1];
+    for change in changes {
+        let disk = SimDisk::new(1);
+        let db = by_hand(&disk).open(DIR).unwrap();
+        fill(&db, 60);
+        let lsn = db.checkpoint().unwrap();
+        db.close().unwrap();
+        let mut other = Manifest::decode(&disk.read_file(Path::new("data/MANIFEST")).unwrap()).unwrap();
+        let (owner, generation) = (other.store_id.to_string(), other.checkpoints[0].generation);
+        change(&mut other);
+        let path = Path::new(ARCHIVE).join(names::archived_checkpoint(lsn, generation));
+        disk.write_file(Path::new(ARCHIVE).join(names::ARCHIVE_OWNER), owner.as_bytes());
+        disk.write_file(&path, &other.encode());
+        let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+        fill(&db, 60);
+        db.checkpoint().unwrap();
+        let failure = db.stats().archive_failure.unwrap();
+        assert!(failure.contains("another checkpoint of this name"), "{failure}");
+        assert_eq!(disk.read_file(&path).unwrap(), other.encode());
     }
 }

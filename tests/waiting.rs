@@ -319,6 +319,25 @@ fn a_future_hears_of_a_failure_while_the_background_is_stuck() {
     stalled.open();
 }
 
+/// The same of a log alone, whose calls see to the wakers themselves.
+#[test]
+fn so_does_one_of_a_log_alone() {
+    let disk = HookDisk::new();
+    let wal = log_on(&disk).open(DIR).unwrap();
+    let stalled = disk.stall("sync_data");
+    let lsn = wal.append_with(&[b"a"], Durability::Buffered).unwrap();
+    let mut future = wal.durable(lsn).unwrap();
+    until("the background thread syncs", || stalled.has_arrived());
+    let woken = Arc::new(AtomicBool::new(false));
+    let wakes = woken.clone();
+    when_durable(&mut future, move || wakes.store(true, Ordering::SeqCst));
+    disk.disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Write));
+    assert!(matches!(wal.append_with(&[b"fails"], Durability::Buffered), Err(Error::Poisoned { .. })));
+    until("the future is woken", || woken.load(Ordering::SeqCst));
+    assert!(!stalled.is_open());
+    stalled.open();
+}
+
 /// A removal that was under way went on in the directory when `close` had given it free: it took a file of the next owner,
 /// of the same name, with what that had acknowledged.
 #[test]

@@ -472,3 +472,23 @@ fn what_is_cut_off_is_kept() {
         assert!(after.read_file(format!("{lost}{name}")).unwrap() == torn, "durably");
     }
 }
+
+/// A log that is open knows whose it is: a file of another one is found, also as the first.
+#[test]
+fn verification_of_an_open_log_knows_its_owner() {
+    let (disk, other) = (SimDisk::new(1), SimDisk::new(2));
+    let log = |disk: &SimDisk| {
+        let wal = log_on(disk).open(DIR).unwrap();
+        (0..60).for_each(|number| _ = wal.append(&payload(number, 200)).unwrap());
+        wal
+    };
+    let (wal, foreign) = (log(&disk), log(&other));
+    assert_eq!((wal.path().as_path(), wal.verify().unwrap().problems.len()), (Path::new(DIR), 0));
+    for path in segments(&disk) {
+        disk.write_file(&path, &other.read_file(Path::new(&path)).unwrap());
+    }
+    let found = wal.verify().unwrap();
+    let is_foreign = |problem: &forelog::wal::Problem| problem.kind == "foreign_store";
+    assert!(found.problems.len() > 2 && found.problems.iter().all(is_foreign), "{:?}", found.problems);
+    assert_ne!(wal.store_id(), foreign.store_id());
+}
