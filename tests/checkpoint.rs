@@ -13,6 +13,7 @@ use forelog::storage::{Fault, FaultKind, OperationKind, SimDisk};
 use forelog::wal::{LogReader, LogStatus};
 use forelog::{Db, Error, Lsn, Options, Retention, WriteBatch, care};
 
+use support::hook_disk::HookDisk;
 use support::{DIR, store_on};
 
 fn options(disk: &SimDisk) -> Options {
@@ -129,12 +130,13 @@ fn a_damaged_checkpoint_is_passed_over_or_refused() {
         db.close().unwrap();
         drop(db);
         let path = names(&disk, ".ckpt").pop().unwrap();
-        for damage in ["flip", "shorter", "gone"] {
+        for damage in ["flip", "shorter", "longer", "gone"] {
             let disk = disk.fork();
             let mut bytes = disk.read_file(&path).unwrap();
             let middle = bytes.len() / 2;
             match damage {
                 "flip" => bytes[middle] ^= 1,
+                "longer" => bytes.push(0),
                 _ => bytes.truncate(middle),
             }
             disk.write_file(&path, &bytes);
@@ -157,12 +159,35 @@ fn a_damaged_checkpoint_is_passed_over_or_refused() {
             assert!(again > newest);
             db.close().unwrap();
             drop(db);
+            let manifest = Manifest::decode(&disk.read_file("data/MANIFEST").unwrap()).unwrap();
+            let kept: Vec<Lsn> = manifest.checkpoints.iter().map(|checkpoint| checkpoint.lsn()).collect();
+            assert_eq!(kept, [older, again], "the damaged one is not relied on again");
             let db = options(&disk).open(DIR).unwrap();
             assert_eq!(db.recovery_report().checkpoint, Some(again));
             assert_eq!(db.recovery_report().checkpoint_entries, expected.len() as u64);
             assert!(db.recovery_report().damaged_checkpoints.is_empty());
             assert_eq!(state(&db), expected, "{damage}");
         }
+    }
+}
+
+/// A checkpoint that the disk cannot give is no damaged one: what it says may come back, so nothing takes its place.
+#[test]
+fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {
+    for (lost, op) in [(0..0, "open"), (0..1, "read")] {
+        let disk = HookDisk::new();
+        let open = || store_on(&disk).checkpoint_after_bytes(None).keep_checkpoints(2).open(DIR);
+        let db = open().unwrap();
+        fill(&db, 0, 100);
+        db.checkpoint().unwrap();
+        fill(&db, 100, 200);
+        db.checkpoint().unwrap();
+        db.close().unwrap();
+        drop(db);
+        let name = names(&disk.disk, ".ckpt").pop().unwrap().leak();
+        disk.lose(name, lost);
+        let error = open().unwrap_err();
+        assert!(matches!(&error, Error::Io { op: failed, .. } if *failed == op), "{error}");
     }
 }
 
