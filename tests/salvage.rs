@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, SimDisk, Storage};
 use forelog::wal::LogStatus;
-use forelog::{Db, Durability, Error, WriteBatch, WriteOptions, care};
+use forelog::{Db, Durability, Error, Lsn, WriteBatch, WriteOptions, care};
 
 use support::hook_disk::HookDisk;
 use support::{ARCHIVE, DIR, by_hand, fill, segments, store_on};
@@ -154,6 +154,37 @@ fn sectors_that_cannot_be_read_cost_what_they_held() {
     let repair = care::salvage_on(storage, DIR, OUT).unwrap();
     assert_eq!((&repair, lost(&repair)), (&planned, vec![(12, Some(23))]));
     assert_eq!(store_on(&disk).open(OUT).unwrap().iter().count(), 88);
+}
+
+/// The part of another store's checkpoint under the name of one of its own gives nothing; nor does one under the name of
+/// another, whose keys it would bring back.
+#[test]
+fn a_part_of_another_checkpoint_gives_nothing() {
+    // As a part is of the state before, its keys were deleted since, and the log that says so has gone.
+    let store = |seed, prefix: &str, is_older: bool| {
+        let disk = SimDisk::new(seed);
+        let db = by_hand(&disk).open(DIR).unwrap();
+        (0..60).for_each(|number| _ = db.put(format!("{prefix}{number}"), [b'v'; 140]).unwrap());
+        let older = db.checkpoint().unwrap();
+        if !is_older {
+            (0..60).for_each(|number| _ = db.delete(format!("{prefix}{number}")).unwrap());
+            (0..60).for_each(|_| _ = db.put(prefix, [b'w'; 140]).unwrap());
+            db.checkpoint().unwrap();
+        }
+        db.close().unwrap();
+        (disk, older)
+    };
+    let (disk, older) = store(1, "own", false);
+    let name = checkpoint_files(&disk).pop().unwrap();
+    for (other, _) in [store(2, "foreign", false), store(1, "own", true)] {
+        let part = other.read_file(checkpoint_files(&other).pop().unwrap()).unwrap();
+        let disk = disk.fork();
+        disk.write_file(&name, &part);
+        let (repair, salvaged) = salvage(&disk);
+        assert!(repair.lost[0].from_lsn == Lsn::new(1) && repair.lost[0].to_lsn > Some(older), "{repair:?}");
+        let keys: Vec<_> = salvaged.iter().map(|entry| entry.key().to_vec()).collect();
+        assert_eq!(keys, [b"own"], "{repair:?}");
+    }
 }
 
 /// A file that the disk cannot even open kept all others from being salvaged.
