@@ -171,6 +171,28 @@ fn a_damaged_checkpoint_is_passed_over_or_refused() {
     }
 }
 
+/// Where the log has everything, no checkpoint is needed; that they are damaged is told all the same.
+#[test]
+fn the_whole_log_takes_the_place_of_damaged_checkpoints() {
+    let disk = SimDisk::new(1);
+    let open = || options(&disk).retention("any(count:100)".parse().unwrap()).open(DIR).unwrap();
+    let db = open();
+    fill(&db, 0, 100);
+    let lsn = db.checkpoint().unwrap();
+    fill(&db, 100, 120);
+    let expected = state(&db);
+    db.close().unwrap();
+    let path = names(&disk, ".ckpt").pop().unwrap();
+    let mut bytes = disk.read_file(&path).unwrap();
+    bytes[100] ^= 1;
+    disk.write_file(&path, &bytes);
+    let db = open();
+    let report = db.recovery_report();
+    let damaged: Vec<Lsn> = report.damaged_checkpoints.iter().map(|damaged| damaged.lsn).collect();
+    assert_eq!((report.checkpoint, damaged), (None, vec![lsn]));
+    assert_eq!(state(&db), expected);
+}
+
 /// A checkpoint that the disk cannot give is no damaged one: what it says may come back, so nothing takes its place.
 #[test]
 fn a_checkpoint_that_cannot_be_read_is_not_passed_over() {

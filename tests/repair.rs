@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use forelog::format::segment::SegmentHeader;
 use forelog::storage::{SimDisk, Storage};
 use forelog::wal::LogStatus;
 use forelog::{Db, Durability, Error, Lsn, WriteBatch, WriteOptions, care};
@@ -331,6 +332,41 @@ fn a_lost_manifest_is_missed() {
         assert_eq!(lost, [(at.next(), None)]);
         assert!(state_of(&store_on(&out).open(OUT).unwrap()) == state);
     }
+}
+
+/// Only a directory in which nothing was ever written is made a store of: not one with a log that has a record, the trace of
+/// one, or a past. A log alone can be read by whoever wants to know what it is.
+#[test]
+fn a_log_without_a_manifest_is_not_taken_for_a_creation() {
+    let disk = SimDisk::new(1);
+    let segment = Path::new(DIR).join("00000000000000000001.wal");
+    let manifest = Path::new(DIR).join("MANIFEST");
+    let db = store_on(&disk).open(DIR).unwrap();
+    let created = disk.fork().power_cut(&forelog::storage::Outcome::All);
+    db.put("a", "1").unwrap();
+    let written = disk.fork().power_cut(&forelog::storage::Outcome::All);
+    [&created, &written].into_iter().for_each(|disk| disk.remove(&manifest).unwrap());
+
+    let empty = created.read_file(&segment).unwrap();
+    let torn = created.fork();
+    let mut bytes = empty.clone();
+    bytes[4096..4200].fill(7);
+    torn.write_file(&segment, &bytes);
+    let begins_later = created.fork();
+    begins_later.remove(&segment).unwrap();
+    let header = SegmentHeader::decode(&empty).unwrap();
+    let header = SegmentHeader { base: Lsn::new(5), previous_last: Lsn::new(4), ..header };
+    let bytes = [header.encode(), vec![0; empty.len() - 4096]].concat();
+    begins_later.write_file(Path::new(DIR).join("00000000000000000005.wal"), &bytes);
+    for disk in [&written, &torn, &begins_later] {
+        let before: Vec<_> = disk.files().iter().map(|path| disk.read_file(path)).collect();
+        assert!(matches!(store_on(disk).open(DIR), Err(Error::NotAStore { .. })));
+        assert!(matches!(store_on(disk).read_only(true).open(DIR), Err(Error::NotAStore { .. })));
+        assert_eq!(disk.files().iter().map(|path| disk.read_file(path)).collect::<Vec<_>>(), before);
+        let records = care::read_log_on(Arc::new(disk.clone()), DIR).unwrap().count();
+        assert_eq!(records, usize::from(std::ptr::eq(disk, &written)));
+    }
+    assert!(store_on(&created).open(DIR).unwrap().created());
 }
 
 /// A torn end is cut in place, and nothing is lost by it; a writer, a log alone and an empty directory are refused.

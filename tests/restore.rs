@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use forelog::format::segment::SegmentHeader;
 use forelog::storage::{ArchiveTarget, DirArchive, File, SimDisk, Storage};
 use forelog::wal::LogStatus;
-use forelog::{Db, Error, Lsn, Options, RestoreTarget, WriteBatch, care};
+use forelog::{Checksum, Db, Error, Lsn, Options, RestoreTarget, WriteBatch, care};
 
 use support::{DIR, store_on};
 
@@ -231,9 +232,13 @@ fn what_cannot_be_restored() {
 fn a_backup_is_a_store() {
     let disk = SimDisk::new(6);
     let mut history = History::new(6);
-    let db = options(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    let open = options(&disk).checksum(Checksum::Xxh3).archive(Some(Path::new(ARCHIVE)));
+    let db = open.open(DIR).unwrap();
     history.write(&disk, &db, 50);
     let copied = db.backup("copy").unwrap();
+    let log = format!("copy/{:020}.wal", copied.lsn.next().get());
+    let header = SegmentHeader::decode(&disk.read_file(log).unwrap()).unwrap();
+    assert_eq!(header.checksum, Checksum::Xxh3, "its options are its own from the first record on");
     history.write(&disk, &db, 20);
     assert!(matches!(db.backup("copy"), Err(Error::Exists { .. })));
     assert!(matches!(db.backup(DIR), Err(Error::Exists { .. })));

@@ -9,8 +9,6 @@
 //!
 //! What a crash leaves behind: before the manifest, a directory that is no store; nothing that was there before.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::catalog::Catalog;
@@ -98,12 +96,7 @@ fn write(out: &Dir, forking: Forking<'_>) -> Result<Copied> {
     let (generation, checksum) = (1, options.checksum);
     let taking = Taking { store_id, generation, time_us: storage.now_us(), checksum, threads, pace };
     let taken = checkpoint::take(out, catalog, snapshot, taking)?;
-    let wal_options = WalOptions {
-        segment_bytes: options.segment_bytes,
-        checksum,
-        storage: Arc::clone(&storage),
-        ..WalOptions::new()
-    };
+    let wal_options = WalOptions { segment_bytes: options.segment_bytes, checksum, ..WalOptions::new() };
     Wal::create_empty(out, &wal_options, store_id, lsn.next())?;
     let manifest = Manifest {
         store_id,
