@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use forelog::event::{Event, Listener};
+use forelog::format::batch_body;
 use forelog::storage::{Outcome, SimDisk};
 use forelog::{Db, Durability, Error, Lsn, Options, RecoveryMode, WriteBatch, WriteOptions, care};
 
@@ -129,6 +130,8 @@ fn the_report_says_what_was_done() {
     let disk = SimDisk::new(7);
     let states = fill(&disk, 7);
     let dead = disk.kill();
+    let log = care::read_log_on(Arc::new(dead.fork()), DIR).unwrap();
+    let operations: usize = log.map(|record| batch_body::ops(&record.unwrap().payload).count()).sum();
     for threads in [1, 3] {
         let heard = Arc::new(Replayed::default());
         let disk = dead.fork();
@@ -141,7 +144,7 @@ fn the_report_says_what_was_done() {
         assert_eq!(heard, segments.map(|s| (s.file.to_string(), s.records)).collect::<Vec<_>>());
         let used = report.log.segments.iter().map(|segment| segment.used_bytes.unwrap());
         assert_eq!(report.bytes, used.sum::<u64>());
-        assert_eq!(report.records, states.len() as u64 - 1);
+        assert_eq!((report.records, report.operations), (states.len() as u64 - 1, operations as u64));
         assert!(report.times.replay <= report.took && report.times.finish <= report.took);
     }
 }
