@@ -76,9 +76,10 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     let has_archive = source.options.archive.is_some();
     let (reader, end) = match (plan(source, live), target) {
         // What is wrong behind the LSN that is wanted makes no difference, and what is wrong before it, reading tells. But of
-        // a store and its archive, the end of the log has to say that they have one past.
+        // a store and its archive, the end of the log has to say that they have one past; and beside a writer, how far it
+        // is durable.
         (Err(Error::Corruption(_) | Error::MissingSegment { .. }), Target::Lsn(_))
-            if !(source.ends_with_store && has_archive) =>
+            if !live && !(source.ends_with_store && has_archive) =>
         {
             (None, None)
         }
