@@ -308,6 +308,16 @@ fn a_lost_manifest_is_missed() {
     disk.remove(Path::new(&segments(&disk)[0])).unwrap();
     assert_eq!(kinds(&disk), ["manifest_missing"]);
 
+    // A log alone may hold what passes for a batch.
+    for payload in [&[0; 4][..], &[0; 8], b"\x01\0\0", b"\x02\x01\0", b"\x01\0\0\x01\0\0"] {
+        let disk = SimDisk::new(1);
+        let log = support::log_on(&disk).open("log").unwrap();
+        log.append(payload).unwrap();
+        log.close().unwrap();
+        let found = care::verify_on(Arc::new(disk), "log").unwrap();
+        assert_eq!((found.status, found.log_alone), (LogStatus::Clean, true), "{payload:?}");
+    }
+
     let (disk, _) = history();
     let db = by_hand(&disk).open(DIR).unwrap();
     let (at, state) = (db.checkpoint().unwrap(), state_of(&db));

@@ -18,7 +18,7 @@ use crate::error::{CorruptionKind, Error, Result};
 use crate::format::batch_body;
 use crate::format::manifest::Manifest;
 use crate::format::record::RecordKind;
-use crate::format::{Checksum, KeyspaceId, StoreId, names};
+use crate::format::{Checksum, KeyspaceId, Op, StoreId, names};
 use crate::lsn::Lsn;
 use crate::options::default_recovery_threads;
 use crate::recovery::{self, Source};
@@ -185,12 +185,10 @@ pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<
     }
     wal::look_again(&dir, |live| {
         let source = Source::find(&dir, None)?;
-        let reader = match source.bases.first() {
-            Some(_) => LogReader::plan(&source.trail, source.given(), live),
-            // An archive that has checkpoints alone.
-            None => Ok(LogReader::empty()),
-        };
-        Ok(reader.map_err(|error| source.told(error))?.of_trail(&source.shown, source.incomplete()))
+        let reader = source.plan(live).map_err(|error| source.told(error))?;
+        // An archive may have checkpoints alone.
+        let reader = reader.unwrap_or_else(LogReader::empty);
+        Ok(reader.of_trail(&source.shown, source.incomplete()))
     })
 }
 
@@ -298,7 +296,7 @@ fn verify_once(dir: &Dir, live: bool, with_archive: bool) -> Result<Verification
         }
         // A log alone carries any bytes.
         if record.header.kind == RecordKind::Data && !record.payload.is_empty() {
-            let count = if is_batch(record.payload) { &batches } else { &others };
+            let count = if is_stores(record.payload) { &batches } else { &others };
             // ORDER: Relaxed. They are read when all threads have ended.
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -353,6 +351,15 @@ fn manifest_missing(has_checkpoints: bool, holds_batches: bool) -> Option<Proble
     let kind = CorruptionKind::ManifestMissing.name().to_owned();
     let (file, evidence) = (names::MANIFEST.to_owned(), Some(evidence.to_owned()));
     Some(Problem { file, offset: 0, lsn: None, kind, evidence })
+}
+
+/// True for a batch as a store writes it. A log alone may have zeros, or few bytes, that pass for a batch of empty keys.
+fn is_stores(payload: &[u8]) -> bool {
+    batch_body::ops(payload).all(|op| match op {
+        Ok(Op::Put { key, .. } | Op::Delete { key, .. }) => !key.is_empty(),
+        Ok(Op::CreateKeyspace { name, .. }) => !name.is_empty(),
+        Err(_) => false,
+    })
 }
 
 /// What is wrong with the checkpoints that a manifest names: the first damage of each.

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::checkpoint::{Pace, Pacing};
-use crate::error::{Error, Evidence, EvidenceSource, Result};
+use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::format::manifest::Checkpoint;
 use crate::lsn::Lsn;
@@ -73,21 +73,18 @@ impl Pacing for Unhurried {
 
 /// The state that is wanted, in memory and visible.
 fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<Base> {
-    let has_archive = source.options.archive.is_some();
-    let (reader, end) = match (plan(source, live), target) {
-        // What is wrong behind the LSN that is wanted makes no difference, and what is wrong before it, reading tells. But of
-        // a store and its archive, the end of the log has to say that they have one past; and beside a writer, how far it
-        // is durable.
-        (Err(Error::Corruption(_) | Error::MissingSegment { .. }), Target::Lsn(_))
-            if !live && !(source.ends_with_store && has_archive) =>
-        {
-            (None, None)
-        }
-        (planned, _) => {
-            let reader = planned?;
-            let end = reader.as_ref().map_or(Lsn::ZERO, LogReader::last_lsn);
-            (reader, Some(end))
-        }
+    // What is wrong behind the LSN that is wanted makes no difference, and what is wrong before it, reading tells. But of a
+    // store and its archive, the whole log has to show that they have one past; and beside a writer, how far it is durable.
+    let is_one_with_archive = source.first_segment.is_some() && source.options.archive.is_some();
+    let lenient = matches!(target, Target::Lsn(_)) && !live && !is_one_with_archive;
+    let (reader, damage) = match source.plan(live) {
+        Err(error @ (Error::Corruption(_) | Error::MissingSegment { .. })) if lenient => (None, Some(error)),
+        planned => (planned?, None),
+    };
+    let refuse = |error| damage.clone().unwrap_or(error);
+    let end = match damage {
+        None => Some(reader.as_ref().map_or(Lsn::ZERO, LogReader::last_lsn)),
+        Some(_) => None,
     };
     if let (Some(newest), Some(end)) = (source.checkpoints.last(), end)
         && (source.ends_with_store && !live && newest.lsn() > end)
@@ -108,7 +105,7 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     let usable: Vec<Checkpoint> = usable.cloned().collect();
     let from_nothing = reach.leads(Lsn::ZERO, lsn);
     if usable.is_empty() && !from_nothing {
-        return Err(reach.refusal(source, lsn));
+        return Err(refuse(reach.refusal(source, lsn)));
     }
     // All that are usable lead there, whatever the log begins with.
     let oldest = usable.first().map_or(Lsn::ZERO, Checkpoint::lsn);
@@ -116,26 +113,16 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     let base = Base::load(&source.trail, source.store_id, &usable, log_begins, threads, &Events::default())?;
     if base.lsn() < lsn {
         let given = Given { applied: base.lsn(), ..source.given() };
-        let opening = Opening::up_to(&source.trail, given, lsn)?;
-        replay::replay(&opening, opening.segments(), &base.catalog, threads, &Events::default())?;
+        let opening = Opening::up_to(&source.trail, given, lsn, lenient).map_err(refuse)?;
+        let replayed =
+            replay::replay(&opening, opening.segments(), &base.catalog, threads, &Events::default());
+        replayed.map_err(refuse)?;
     }
     base.tracker.publish(lsn);
     for space in base.catalog.all() {
         while space.table.collect_garbage(usize::MAX) {}
     }
     Ok(base)
-}
-
-/// Looks at the log; `None` for an archive that has none.
-fn plan(source: &Source, live: bool) -> Result<Option<LogReader>> {
-    match (source.bases.first(), source.first_segment) {
-        (Some(_), _) => LogReader::plan(&source.trail, source.given(), live).map(Some),
-        (None, None) => Ok(None),
-        (None, Some(lsn)) => {
-            let evidence = Evidence { lsn, source: EvidenceSource::FirstSegment };
-            Err(Error::MissingSegment { dir: source.trail.path().to_path_buf(), lsn, evidence })
-        }
-    }
 }
 
 /// Which records there are.

@@ -21,7 +21,7 @@ use crate::lsn::Lsn;
 use crate::options::default_persisted;
 use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
-use crate::wal::{self, Given};
+use crate::wal::{self, Given, LogReader};
 
 use super::directory::{is_archive, no_store};
 
@@ -109,6 +109,21 @@ impl Source {
         let begins = source.bases.first().copied().filter(|begins| *begins > manifest.first_segment);
         source.missing = source.missing.or(begins.map(|begins| (manifest.first_segment, begins)));
         Ok(source)
+    }
+
+    /// Looks at the log; `None` for an archive that has none.
+    ///
+    /// # Errors
+    /// Those of [`LogReader::plan`]; [`Error::MissingSegment`] for a store that has none.
+    pub(crate) fn plan(&self, live: bool) -> Result<Option<LogReader>> {
+        match (self.bases.first(), self.first_segment) {
+            (Some(_), _) => LogReader::plan(&self.trail, self.given(), live).map(Some),
+            (None, None) => Ok(None),
+            (None, Some(lsn)) => {
+                let evidence = Evidence { lsn, source: EvidenceSource::FirstSegment };
+                Err(Error::MissingSegment { dir: self.trail.path().to_path_buf(), lsn, evidence })
+            }
+        }
     }
 
     /// What is known about the log of the trail, beside what its files say.

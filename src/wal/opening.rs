@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use super::plan::{Given, Plan};
 use super::replay::{LogEnd, SegmentState, SegmentSummary, Visit, read_bounded, read_last, read_up_to};
 use super::segment_reader::Segment;
-use crate::error::Result;
+use crate::error::{CorruptionKind, Error, Result};
 use crate::lsn::Lsn;
 use crate::storage::Access;
 use crate::storage::dir::Dir;
@@ -36,8 +36,10 @@ pub(crate) struct Opening {
     pub(super) names: Vec<String>,
     pub(super) plan: Plan,
     given: Given,
-    /// What stands behind this LSN is not looked at.
+    /// Records above are given to nobody.
     until: Lsn,
+    /// What is wrong behind that makes no difference.
+    lenient: bool,
     /// How the last segment is opened.
     access: Access,
 }
@@ -63,15 +65,20 @@ impl Opening {
     /// # Errors
     /// The first thing that is wrong with the files' names and headers.
     pub(crate) fn for_reading(dir: &Dir, given: Given) -> Result<Opening> {
-        Opening::new(dir, given, Lsn::MAX, Access::Read)
+        Opening::new(dir, given, Access::Read)
     }
 
-    /// To be read up to an LSN, which the log has. What is wrong behind it makes no difference.
+    /// To be read up to an LSN, which the log has: segments that begin behind it are not read.
+    ///
+    /// `lenient`: what is wrong behind that LSN makes no difference, nor does what is applied already.
     ///
     /// # Errors
-    /// As [`Opening::for_reading`], for the segments up to there.
-    pub(crate) fn up_to(dir: &Dir, given: Given, until: Lsn) -> Result<Opening> {
-        Opening::new(dir, given, until, Access::Read)
+    /// As [`Opening::for_reading`]; if it is lenient, for the segments up to there.
+    pub(crate) fn up_to(dir: &Dir, given: Given, until: Lsn, lenient: bool) -> Result<Opening> {
+        let names = dir.list()?;
+        let mut plan = Plan::read(dir, &names, given, if lenient { until } else { Lsn::MAX })?;
+        plan.links.retain(|link| link.header.base <= until);
+        Ok(Opening { dir: dir.clone(), names, plan, given, until, lenient, access: Access::Read })
     }
 
     /// To be written, once it is read: see `Wal::go_on`.
@@ -79,13 +86,13 @@ impl Opening {
     /// # Errors
     /// The first thing that is wrong with the files' names and headers.
     pub(crate) fn for_writing(dir: &Dir, given: Given) -> Result<Opening> {
-        Opening::new(dir, given, Lsn::MAX, Access::ReadWrite)
+        Opening::new(dir, given, Access::ReadWrite)
     }
 
-    fn new(dir: &Dir, given: Given, until: Lsn, access: Access) -> Result<Opening> {
+    fn new(dir: &Dir, given: Given, access: Access) -> Result<Opening> {
         let names = dir.list()?;
-        let plan = Plan::read(dir, &names, given, until)?;
-        Ok(Opening { dir: dir.clone(), names, plan, given, until, access })
+        let plan = Plan::read(dir, &names, given, Lsn::MAX)?;
+        Ok(Opening { dir: dir.clone(), names, plan, given, until: Lsn::MAX, lenient: false, access })
     }
 
     /// The log's directory.
@@ -115,24 +122,28 @@ impl Opening {
     pub(crate) fn read(&self, index: usize, visit: &mut Visit<'_>) -> Result<Piece> {
         let link = &self.plan.links[index];
         let (applied, until) = (self.given.applied, self.until);
-        let visit: &mut Visit<'_> =
-            &mut |record| if record.header.lsn > applied { visit(record) } else { Ok(()) };
-        let last = link.bound.map(|(last, _)| last);
-        if until < Lsn::MAX && last.is_none_or(|last| last > until) {
-            return Ok(Piece { summary: read_up_to(&self.dir, link, until, visit)?, end: None });
-        }
-        let Some(last) = last else {
+        let visit: &mut Visit<'_> = &mut |record| {
+            if record.header.lsn > applied && record.header.lsn <= until { visit(record) } else { Ok(()) }
+        };
+        let Some((last, _)) = link.bound else {
+            if self.lenient {
+                return Ok(Piece { summary: read_up_to(&self.dir, link, until, visit)?, end: None });
+            }
             let segment = Segment::open(&self.dir, link.header.base, self.access)?;
             let end = read_last(&self.dir, &segment, self.given.proven, visit)?;
             let summary = SegmentSummary::new(&segment, end.position, SegmentState::Active);
             return Ok(Piece { summary, end: Some(end) });
         };
         // The one before the last is read in any case: it may need its seal, behind its last record.
-        let before_last = until == Lsn::MAX && index + 2 == self.segments();
-        let summary = if last <= applied && !before_last {
-            SegmentSummary::unread(&link.header, last)
-        } else {
-            read_bounded(&self.dir, link, visit)?
+        let before_last = !self.lenient && index + 2 == self.segments();
+        if last <= applied && !before_last {
+            return Ok(Piece { summary: SegmentSummary::unread(&link.header, last), end: None });
+        }
+        let summary = match read_bounded(&self.dir, link, visit) {
+            Err(error) if self.lenient && is_behind(&error, until) => {
+                SegmentSummary::unread(&link.header, last)
+            }
+            read => read?,
         };
         Ok(Piece { summary, end: None })
     }
@@ -154,6 +165,18 @@ impl Opening {
         };
         in_threads(threads.min(self.segments()), &read);
         claims.into_inner().finish().map_err(|failure| failure.error)
+    }
+}
+
+/// True if what was read up to this LSN was sound before something else was not. Records that are not those that the next
+/// segment states (the digest) are no such case: nobody knows from which on.
+fn is_behind(error: &Error, until: Lsn) -> bool {
+    match error {
+        Error::Corruption(found) => {
+            found.kind != CorruptionKind::Digest && found.lsn.is_some_and(|lsn| lsn > until)
+        }
+        Error::MissingSegment { lsn, .. } => *lsn > until,
+        _ => false,
     }
 }
 
@@ -203,7 +226,7 @@ pub(crate) struct Claims {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) index: usize,
-    pub(crate) error: crate::Error,
+    pub(crate) error: Error,
 }
 
 impl Claims {
@@ -250,7 +273,6 @@ impl Claims {
 mod tests {
     //! Shows which failure is told, whatever the order in which threads come back.
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn the_lowest_failure_is_told_and_nothing_is_begun_after_one() {

@@ -163,8 +163,7 @@ pub(super) fn read_bounded(dir: &Dir, link: &Link, visit: &mut Visit<'_>) -> Res
     Ok(SegmentSummary::new(segment, end, SegmentState::Closed))
 }
 
-/// Reads a segment up to one of its records, whatever stands behind that. Each record proves itself: the checksum of its
-/// header is seeded with the file's salt and with its place. The digest says something about the whole only.
+/// Reads a segment without a successor up to one of its records, whatever stands behind that.
 pub(super) fn read_up_to(
     dir: &Dir,
     link: &Link,
@@ -172,7 +171,6 @@ pub(super) fn read_up_to(
     visit: &mut Visit<'_>,
 ) -> Result<SegmentSummary> {
     let segment = &Segment::open(dir, link.header.base, Access::Read)?;
-    let proven = link.bound.map(|(last, _)| Evidence { lsn: last, source: EvidenceSource::Successor });
     let mut reader = SegmentReader::new(segment.clone());
     while reader.position().lsn <= until {
         let at = reader.position();
@@ -181,17 +179,13 @@ pub(super) fn read_up_to(
                 visit(RecordRef { header: &header, payload, file: &segment.name, offset })?;
                 continue;
             }
-            // As in `read_bounded`; of the last segment the seal says that another one followed.
-            Found::Seal => {
-                let sealed = (at.lsn.previous(), EvidenceSource::Seal);
-                let (lsn, source) = proven.map_or(sealed, |proven| (proven.lsn, proven.source));
-                return Err(missing(dir, at.lsn, lsn, source));
-            }
+            // Another one followed.
+            Found::Seal => return Err(missing(dir, at.lsn, at.lsn.previous(), EvidenceSource::Seal)),
             Found::Nothing(kind) => kind,
         };
-        return Err(Error::corruption(segment.file.path(), at.offset, Some(at.lsn), kind, proven));
+        return Err(Error::corruption(segment.file.path(), at.offset, Some(at.lsn), kind, None));
     }
-    Ok(SegmentSummary::new(segment, reader.position(), SegmentState::Closed))
+    Ok(SegmentSummary::new(segment, reader.position(), SegmentState::Active))
 }
 
 /// Reads the last segment up to its end and judges that end.
