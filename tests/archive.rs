@@ -607,17 +607,22 @@ fn an_archived_checkpoint_has_a_manifest_of_its_own() {
     let disk = SimDisk::new(1);
     let db = by_hand(&disk).keep_checkpoints(2).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
     fill(&db, 60);
-    let lsn = db.checkpoint().unwrap();
-    fill(&db, 60);
-    db.checkpoint().unwrap();
+    let lsns = [(); 3].map(|()| {
+        fill(&db, 60);
+        db.checkpoint().unwrap()
+    });
     let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|end| end == "manifest");
     let files = disk.files();
-    let path = files.iter().find(is_manifest).unwrap();
-    let archived = Manifest::decode(&disk.read_file(path).unwrap()).unwrap();
-    let (first_segment, durable_lsn, count) =
-        (archived.first_segment, archived.durable_lsn, archived.checkpoints.len());
-    assert_eq!((first_segment, durable_lsn, count), (lsn.next(), lsn, 1));
-    assert_eq!((archived.archived, archived.checkpoints[0].lsn()), (Lsn::ZERO, lsn));
+    let mut archived = Vec::new();
+    for path in files.iter().filter(is_manifest) {
+        let manifest = Manifest::decode(&disk.read_file(path).unwrap()).unwrap();
+        let [checkpoint] = &manifest.checkpoints[..] else { panic!("{manifest:?}") };
+        let lsn = checkpoint.lsn();
+        assert_eq!((manifest.first_segment, manifest.durable_lsn), (lsn.next(), lsn));
+        assert_eq!(manifest.archived, Lsn::ZERO);
+        archived.push(lsn);
+    }
+    assert_eq!(archived, lsns);
 
     let changes: [fn(&mut Manifest); 2] =
         [|manifest| manifest.store_id = StoreId([9; 16]), |manifest| manifest.checkpoints[0].time_us += 1];
