@@ -118,7 +118,8 @@ pub fn repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<Re
     let options = Options::new().storage(storage).create(CreateMode::Never);
     let opened = recovery::open(&dir, &options)?;
     if let (Some(torn), Some(action)) = (opened.report.log.torn, repair.actions.first_mut()) {
-        // Where the log goes on in another file, the old one goes with the next checkpoint.
+        // Where the log goes on in another file, the old one goes with the next checkpoint. After the cut, because only whoever
+        // has opened the store has it for himself: a crash in between leaves the bytes in that file, as an opening does.
         let kept_in = match torn.kept_in {
             Some(kept_in) => kept_in,
             None => wal::keep_in_lost(&dir, &torn.file)?,

@@ -12,6 +12,7 @@ use crate::storage::dir::Dir;
 use crate::wal::{self, Given, LogReader, Opening};
 
 use super::base::Base;
+use super::directory::{is_source, no_store};
 use super::fork::{Copied, Forking, check_outside, fork};
 use super::replay;
 use super::source::Source;
@@ -42,6 +43,10 @@ pub(crate) fn restore(from: &Dir, out: &Dir, target: Target, threads: usize) -> 
     // Before a long time of reading.
     if !out.list()?.is_empty() {
         return Err(Error::Exists { path: out.path().to_path_buf() });
+    }
+    let files = from.list()?;
+    if !is_source(&files) {
+        return Err(no_store(from, &files));
     }
     let (base, source) = wal::look_again(from, |live| {
         let until = if let Target::Lsn(lsn) = target { Some(lsn) } else { None };

@@ -23,7 +23,7 @@ use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
 use crate::wal::{self, Given, LogReader};
 
-use super::directory::{is_archive, no_store};
+use super::directory::is_archive;
 
 /// What there is to restore from, and to read.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Source {
             return Source::of_store(dir, &files, manifest::read(dir)?, until);
         }
         if !is_archive(&files) {
-            return Err(no_store(dir, &files));
+            return Err(Error::NoStore { dir: dir.path().to_path_buf() });
         }
         let mut found = Found::default();
         found.add_archive(dir, dir.path(), None)?;
