@@ -32,8 +32,10 @@ fn the_layouts_are_those_of_the_page() {
         });
         let on_page: Vec<_> = on_page.iter().map(|row| &row[..3]).collect();
         assert_eq!(on_page, of_layout.collect::<Vec<_>>(), "{heading}");
-        for Field { offset, name, form, .. } in layout {
+        for Field { offset, bytes, name, form } in layout {
             assert_eq!(*form == Form::Zeros, *name == "reserved" || *name == "flags", "{heading}: {name}");
+            let is_number = matches!(form, Form::Number | Form::Hex | Form::Time | Form::Guard { .. });
+            assert!(!is_number || [4, 8].contains(bytes), "{heading}: {name}");
             if let Form::Guard { from, to, .. } = form {
                 assert!((*from..*to).len() >= 20 && !(*from..*to).contains(offset), "{heading}: {name}");
             }
@@ -175,6 +177,40 @@ fn whoever_has_seen_enough_is_told_no_more() {
     }
 }
 
+/// A file that was moved is known by its first bytes; one whose first bytes are damaged, by its name.
+#[test]
+fn a_file_is_known_by_what_is_in_it_or_by_its_name() {
+    let disk = store();
+    for (name, bytes) in files(&disk).iter().filter(|(name, _)| name != "STORE" && name != "LOCK") {
+        assert_eq!(pieces("moved", bytes), pieces(name, bytes), "{name}");
+        let damaged = [b"DAMAGED!", &bytes[8..]].concat();
+        let flaw = pieces(name, &damaged).swap_remove(0).flaw;
+        assert!(flaw.is_some_and(|flaw| flaw.starts_with("should be FORE")), "{name}");
+        assert_eq!(dissect("moved", &damaged, &mut |_| true), Err(UnknownFile), "{name}");
+    }
+    assert_eq!(dissect("LOCK", b"", &mut |_| true), Ok(()));
+    assert_eq!(dissect("LOCK", b"locked", &mut |_| true), Err(UnknownFile), "a lock has no bytes");
+}
+
+/// The checksum tells of any bit; which one it is, only the field itself.
+#[test]
+fn where_zeros_should_be_nothing_else_passes() {
+    let disk = store();
+    let mut tried = 0;
+    for (name, bytes) in files(&disk) {
+        let in_header = |piece: &Piece| piece.of == "header block" && piece.field == "reserved";
+        for Piece { offset, .. } in pieces(&name, &bytes).into_iter().filter(in_header) {
+            let mut damaged = bytes.clone();
+            damaged[usize::try_from(offset).unwrap()] = 1;
+            let piece = pieces(&name, &damaged).into_iter().find(|piece| piece.offset == offset).unwrap();
+            assert_eq!(piece.value, Value::Bytes, "{name}");
+            assert_eq!(piece.flaw.as_deref(), Some("should be zeros"), "{name}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 8, "{tried}");
+}
+
 /// The worked numbers: a time is a time, a checksum has its digits.
 #[test]
 fn values_have_their_forms() {
@@ -188,5 +224,6 @@ fn values_have_their_forms() {
     );
     assert_eq!(value("file_len"), Value::Number(8192));
     assert_eq!(value("checksum"), Value::Text("1, crc32".to_owned()));
+    assert_eq!(value("kind"), Value::Text("1, data".to_owned()));
     assert_eq!((value("reserved"), value("key")), (Value::Zeros, Value::Bytes));
 }

@@ -191,7 +191,6 @@ impl Walk<'_> {
     ) -> (Value, Option<String>) {
         let bytes = &structure[place.clone()];
         let number = || match bytes.len() {
-            1 => u64::from(bytes[0]),
             4 => u64::from(get_u32(bytes, 0)),
             _ => get_u64(bytes, 0),
         };
