@@ -22,6 +22,8 @@ mod t_recovery;
 mod t_regressions;
 #[path = "repair.rs"]
 mod t_repair;
+#[path = "repair_faults.rs"]
+mod t_repair_faults;
 #[path = "restore.rs"]
 mod t_restore;
 #[path = "salvage.rs"]

@@ -128,9 +128,15 @@ pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<
     let plan = Plan::link(headers);
     let begins = bases.first().copied();
     let mut expected = given.first_segment.or(begins).unwrap_or(Lsn::new(1));
+    let mut last_read = None;
     for link in &plan.links {
+        let segment = match open(dir, link.header.base) {
+            // A disk that fails gives a sector now and not then.
+            Err(Error::Corruption(_)) => continue,
+            opened => opened?,
+        };
+        last_read = Some(link.header.base);
         found.lost.add(expected, link.header.base.previous());
-        let segment = open(dir, link.header.base)?;
         let end = match link.bound {
             Some((last, _)) => End::Successor(last),
             None => End::Proven(proven.max(link.header.proven_to)),
@@ -139,9 +145,7 @@ pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<
     }
     let last_base = bases.last().copied().unwrap_or(Lsn::ZERO);
     // A file that could not be read is the last one.
-    let end_is_gone = last_base >= expected
-        && plan.links.last().is_none_or(|link| link.header.base < last_base)
-        || plan.links.is_empty();
+    let end_is_gone = last_read.is_none_or(|last_read| last_read < last_base && expected <= last_base);
     found.lost.add(expected, if end_is_gone { Lsn::MAX } else { proven });
     found.begins = begins;
     // Nothing is given out again that was given out for sure.

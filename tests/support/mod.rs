@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod history;
 pub(crate) mod hook_disk;
 pub(crate) mod slow_disk;
 
