@@ -6,7 +6,7 @@
 mod support;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -205,6 +205,65 @@ fn followers_of_a_stuck_leader_hear_of_a_failure_at_once() {
         assert!(matches!(thread.join().unwrap(), Err(Error::Poisoned { .. })));
     }
     assert_eq!(db.iter().count(), 2, "what was told of the failure is never seen");
+}
+
+/// The same of a log alone. Who asked for no sync has what it asked for; nobody else has.
+#[test]
+fn so_do_those_of_a_log_alone() {
+    let disk = HookDisk::new();
+    let wal = Arc::new(log_on(&disk).open(DIR).unwrap());
+    let append = |durability: Durability| {
+        let wal = wal.clone();
+        thread::spawn(move || wal.append_with(&[b"a"], durability))
+    };
+    let stalled_write = disk.stall("write");
+    let first = append(Durability::Buffered);
+    until("the first write stalls", || stalled_write.has_arrived());
+    let [leader, buffered, durable] =
+        [Durability::Sync, Durability::Buffered, Durability::Sync].map(|durability| {
+            let appending = append(durability);
+            thread::sleep(Duration::from_millis(30));
+            appending
+        });
+    let stalled_sync = disk.stall("sync_data");
+    stalled_write.open();
+    until("the group's sync stalls", || stalled_sync.has_arrived());
+    assert_eq!(first.join().unwrap().unwrap(), Lsn::new(1));
+    disk.disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Write));
+    assert!(append(Durability::Buffered).join().unwrap().is_err());
+    until("the followers are told", || buffered.is_finished() && durable.is_finished());
+    assert_eq!(buffered.join().unwrap().unwrap(), Lsn::new(3));
+    assert!(matches!(durable.join().unwrap(), Err(Error::Poisoned { .. })));
+    stalled_sync.open();
+    assert_eq!(leader.join().unwrap().unwrap(), Lsn::new(2), "its own sync has succeeded");
+}
+
+/// What waits while the disk is stalled is bounded: who finds the line full waits outside of it, and is in a later group.
+#[test]
+fn a_line_is_no_longer_than_its_bound() {
+    let disk = HookDisk::new();
+    let log = log_on(&disk).segment_bytes(1 << 16).queue_bytes(2000).durability(Durability::Buffered);
+    let wal = Arc::new(log.open(DIR).unwrap());
+    let writes = Arc::new(AtomicUsize::new(0));
+    let (latch, counted) = (Latch::default(), writes.clone());
+    let stalled = latch.clone();
+    disk.set(move |call, _| {
+        if call == "write" && counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            stalled.wait_here();
+        }
+    });
+    let append = || {
+        let wal = wal.clone();
+        thread::spawn(move || wal.append(&[1; 1000]).unwrap())
+    };
+    let mut appending = vec![append()];
+    until("the first write stalls", || latch.has_arrived());
+    appending.extend((0..8).map(|_| append()));
+    thread::sleep(Duration::from_millis(100)); // or some come later still, and are no group of those that wait
+    latch.open();
+    appending.into_iter().for_each(|appending| _ = appending.join().unwrap());
+    // A leader and two followers each: without the bound it would be one group.
+    assert!(writes.load(Ordering::SeqCst) >= 4, "{writes:?} writes");
 }
 
 /// The second of two closes returned while the first was still syncing.
