@@ -72,6 +72,8 @@ pub enum Event<'a> {
         lsn: Lsn,
         /// Operations applied.
         ops: usize,
+        /// Its body, as the log has it: [`batch_body::ops`](crate::format::batch_body::ops) reads it.
+        body: &'a [u8],
     },
     /// The log was synced: everything up to `durable` survives a power cut.
     Synced {

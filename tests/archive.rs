@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use forelog::format::manifest::Manifest;
+use forelog::format::segment::SegmentHeader;
 use forelog::format::{StoreId, names};
 use forelog::storage::{ArchiveTarget, DirArchive, File, Outcome, SimDisk, Storage};
 use forelog::{Db, Error, Lsn, Options, RestoreTarget, care};
@@ -582,7 +583,7 @@ fn what_has_rotted_is_not_archived() {
     db.close().unwrap();
     let path = segments(&original).remove(1);
     let sound = original.read_file(&path).unwrap();
-    for (at, kind) in [(4096 + 100, "checksum"), (4096 + 8, "record header")] {
+    for at in [4096 + 100, 4096 + 8] {
         let disk = original.fork();
         let db = options(&disk).open(DIR).unwrap();
         let before = db.stats().segments;
@@ -591,13 +592,57 @@ fn what_has_rotted_is_not_archived() {
         disk.write_file(&path, &rotten);
         db.checkpoint().unwrap();
         let failure = db.stats().archive_failure.unwrap();
-        assert!(failure.contains(path.rsplit('/').next().unwrap()), "{kind}: {failure}");
+        let file = path.rsplit('/').next().unwrap();
+        assert!(failure.contains(file) && failure.contains("no valid record header"), "{failure}");
         // The first of them is there; this one, and what follows, stays.
         assert_eq!(db.stats().segments, before - 1);
         disk.write_file(&path, &sound);
         db.prune(false).unwrap();
         assert_eq!((db.stats().segments, db.stats().archive_failure), (1, None));
     }
+}
+
+/// A copy is as long as what is in it, and its header says so.
+#[test]
+fn a_copy_has_no_room_behind_its_records() {
+    let disk = SimDisk::new(1);
+    let options = by_hand(&disk).archive(Some(Path::new(ARCHIVE)));
+    let db = options.segment_bytes(65_536).open(DIR).unwrap();
+    // The fourth does not fit into the first segment.
+    (0..4).for_each(|number| _ = db.put([number], vec![1; 18_000]).unwrap());
+    db.checkpoint().unwrap();
+    assert_eq!(db.stats().archive_failure, None);
+    let is_copy =
+        |path: &PathBuf| path.starts_with(ARCHIVE) && path.extension().is_some_and(|end| end == "wal");
+    let copy = disk.read_file(disk.files().into_iter().find(is_copy).unwrap()).unwrap();
+    assert!((54_000..60_000).contains(&copy.len()), "{}", copy.len());
+    assert_eq!(SegmentHeader::decode(&copy).unwrap().file_len, copy.len() as u64);
+}
+
+/// Two copies of a store, each of which went on for itself: the second finds the first one's segment in the archive, which
+/// has the same name, and does not take it for its own.
+#[test]
+fn the_copy_of_another_past_is_not_ones_own() {
+    let first = SimDisk::new(1);
+    let options = |disk: &SimDisk| by_hand(disk).archive(Some(Path::new(ARCHIVE)));
+    options(&first).open(DIR).unwrap().close().unwrap();
+    let second = first.fork();
+    let write = |disk: &SimDisk, value: u8| {
+        let db = options(disk).open(DIR).unwrap();
+        (0..60_u8).for_each(|key| _ = db.put([key], vec![value; 300]).unwrap());
+        db.checkpoint().unwrap();
+        db
+    };
+    write(&first, 1).close().unwrap();
+    let has = |path: &PathBuf| path.starts_with(ARCHIVE) && !path.to_string_lossy().contains(".manifest");
+    for path in first.files().into_iter().filter(has) {
+        second.write_file(&path, &first.read_file(&path).unwrap());
+    }
+    let db = write(&second, 2);
+    let stats = db.stats();
+    let failure = stats.archive_failure.unwrap();
+    assert!(failure.contains("not those that the next segment states"), "{failure}");
+    assert!(stats.segments > 2, "nothing goes: {}", stats.segments);
 }
 
 /// What an archive says of a checkpoint: a manifest that names it alone, as if the store ended there. Another one under its

@@ -267,3 +267,52 @@ fn a_time_that_an_archive_has_not_is_refused() {
     assert_eq!(restore(6 * second, "two").unwrap(), Lsn::ZERO);
     assert_eq!(restore(30 * second, "three").unwrap(), covered);
 }
+
+/// What the log held already counts, when a store is opened: it needs no more than was left until the next checkpoint.
+#[test]
+fn what_was_written_before_counts() {
+    let disk = SimDisk::new(1);
+    let options = || store_on(&disk).checkpoint_after_bytes(Some(30_000)).checkpoint_on_close(false);
+    let db = options().open(DIR).unwrap();
+    fill(&db, 70); // some 25,000 bytes
+    db.close().unwrap();
+    assert_eq!(db.stats().checkpoint_lsn, None);
+    drop(db);
+    let db = options().open(DIR).unwrap();
+    fill(&db, 5);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(db.stats().checkpoint_lsn, None, "not yet");
+    fill(&db, 20);
+    until("a checkpoint by itself", || db.stats().checkpoint_lsn.is_some());
+    db.close().unwrap();
+    let behind_it = db.stats().checkpoint_lsn;
+    drop(db);
+    let db = options().open(DIR).unwrap();
+    fill(&db, 5);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(db.stats().checkpoint_lsn, behind_it, "only what lies behind it counts");
+}
+
+/// A policy of age counts from when a segment's last record was written, to the second.
+#[test]
+fn age_counts_from_the_last_record() {
+    const SECOND: u64 = 1_000_000;
+    let disk = SimDisk::new(1);
+    disk.set_clock_us(1_000_000 * SECOND);
+    let policy = "any(age:60s)".parse().unwrap();
+    let db = by_hand(&disk).retention(policy).open(DIR).unwrap();
+    fill(&db, 30);
+    disk.set_clock_us(1_000_010 * SECOND);
+    fill(&db, 30);
+    db.checkpoint().unwrap();
+    let all = db.stats().segments;
+    let left = |clock: u64| {
+        disk.set_clock_us(clock * SECOND);
+        db.prune(false).unwrap();
+        db.stats().segments
+    };
+    assert_eq!(left(1_000_059), all);
+    let young = left(1_000_065);
+    assert!(1 < young && young < all, "{young} of {all}");
+    assert_eq!(left(1_000_071), 1);
+}

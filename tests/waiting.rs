@@ -266,6 +266,56 @@ fn a_line_is_no_longer_than_its_bound() {
     assert!(writes.load(Ordering::SeqCst) >= 4, "{writes:?} writes");
 }
 
+/// One of a group is too large: it is told before it joins, and costs the others nothing.
+#[test]
+fn what_is_too_large_is_its_own_writers_matter() {
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let put = |key: &'static str, len: usize| {
+        let db = db.clone();
+        let putting = thread::spawn(move || db.put(key, vec![1; len]));
+        thread::sleep(Duration::from_millis(30));
+        putting
+    };
+    let stalled = disk.stall("write");
+    let first = put("first", 1);
+    until("the first write stalls", || stalled.has_arrived());
+    let others = [put("leads", 1), put("large", 10_000), put("follows", 1)];
+    stalled.open();
+    first.join().unwrap().unwrap();
+    let [leads, large, follows] = others.map(|other| other.join().unwrap());
+    assert!(matches!(large, Err(Error::TooLarge { .. })), "{large:?}");
+    leads.unwrap();
+    follows.unwrap();
+}
+
+/// A future that nobody waits for any more keeps no waker, and so nothing that the waker keeps.
+#[test]
+fn a_future_that_is_dropped_leaves_no_waker() {
+    let kept = Arc::new(Call(Box::new(|| {})));
+    let disk = HookDisk::new();
+    let db = store_on(&disk).open(DIR).unwrap();
+    let busy = keep_the_background_busy(&disk, &db);
+    let lsn = put_buffered(&db, "b", 1).unwrap();
+    let mut future = db.durable(lsn).unwrap();
+    let waker = Waker::from(kept.clone());
+    assert!(Pin::new(&mut future).poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&kept), 2, "the store has one");
+    drop(future);
+    assert_eq!(Arc::strong_count(&kept), 1);
+    busy.open();
+}
+
+/// The file of the next segment is there before it is wanted.
+#[test]
+fn the_next_segments_file_is_made_in_the_background() {
+    let disk = SimDisk::new(1);
+    let wal = log_on(&disk).spare_ahead(true).open(DIR).unwrap();
+    (0..3).for_each(|_| _ = wal.append(&[1; 1000]).unwrap());
+    until("the file is made", || disk.files().iter().any(|file| file.ends_with("spare.tmp")));
+}
+
 /// The second of two closes returned while the first was still syncing.
 #[test]
 fn a_close_returns_when_the_log_is_closed() {

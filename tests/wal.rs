@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use forelog::format::names;
 use forelog::format::record::RecordKind;
+use forelog::format::segment::SegmentHeader;
 use forelog::storage::{MemoryDisk, Outcome, SimDisk, Storage};
 use forelog::wal::{LogReader, LogStatus, Wal};
 use forelog::{Checksum, Durability, Error, Lsn, RecoveryMode, WalOptions};
@@ -227,6 +228,9 @@ fn the_end_is_cut_at_any_lsn_and_written_again() {
         let kept = cut.min(15);
         assert_eq!((wal.last_lsn().get(), wal.durable_lsn().get()), (kept, kept));
         wal.append(b"again").unwrap();
+        let segments: Vec<_> = wal.segments().iter().map(|one| (one.base_lsn, one.last_lsn)).collect();
+        assert!(segments.iter().all(|(base, last)| base <= last), "cut after {cut}: {segments:?}");
+        assert!(segments.windows(2).all(|two| two[0].1.next() == two[1].0), "cut after {cut}: {segments:?}");
         let mut expected: Vec<_> = (1..=kept.min(14)).map(|number| (number, payload(number, 900))).collect();
         expected.push((kept + 1, b"again".to_vec()));
         assert_eq!(data(&records_of(&wal)), expected, "cut after {cut}");
@@ -240,6 +244,19 @@ fn the_end_is_cut_at_any_lsn_and_written_again() {
         let wal = log_on(&disk).open(DIR).unwrap();
         assert_eq!(data(&records_of(&wal)), expected, "cut after {cut}, opened again");
     }
+}
+
+/// A restore to a time looks for the segment by the time in its header: that of a cut is no earlier than what it keeps.
+#[test]
+fn a_cut_is_not_earlier_than_what_comes_before_it() {
+    let disk = SimDisk::new(1);
+    disk.set_clock_us(5_000_000);
+    let wal = log_on(&disk).open(DIR).unwrap();
+    (1..=3).for_each(|number| _ = wal.append(&payload(number, 10)).unwrap());
+    disk.set_clock_us(1_000_000);
+    wal.cut_after(Lsn::new(2)).unwrap();
+    let header = disk.read_file(segment(3)).unwrap();
+    assert!(SegmentHeader::decode(&header).unwrap().created_us >= 5_000_000);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod archive;
 mod pieces;
 mod repair;
+mod trail;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,22 +14,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, manifest};
+use crate::checkpoint::manifest;
 use crate::error::{CorruptionKind, Error, Result};
 use crate::format::batch_body;
 use crate::format::manifest::Manifest;
 use crate::format::record::RecordKind;
-use crate::format::{Checksum, KeyspaceId, Op, StoreId, names};
+use crate::format::{Checksum, Op, StoreId, names};
 use crate::lsn::Lsn;
 use crate::options::default_recovery_threads;
-use crate::recovery::{self, Source};
+use crate::recovery;
 use crate::storage::dir::Dir;
 use crate::storage::{RealDisk, Storage};
-use crate::wal::{self, Given, LogReader, LogStatus, LogVerification, Problem, SegmentSummary};
+use crate::wal::{self, Given, LogStatus, LogVerification, Problem, SegmentSummary};
 
 pub use self::repair::{
     LostRange, Repair, RepairAction, plan_repair, plan_repair_on, repair, repair_on, salvage, salvage_on,
 };
+pub use self::trail::{keyspaces, keyspaces_on, read_log, read_log_on};
 
 /// What is on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -92,7 +94,15 @@ pub struct CheckpointSummary {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn is_live(path: impl AsRef<Path>) -> Result<bool> {
-    wal::is_live(&Dir::new(Arc::new(RealDisk), path.as_ref()))
+    is_live_on(Arc::new(RealDisk), path)
+}
+
+/// As [`is_live`], on this disk.
+///
+/// # Errors
+/// As [`is_live`].
+pub fn is_live_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<bool> {
+    wal::is_live(&Dir::new(storage, path.as_ref()))
 }
 
 /// Surveys the store in a directory of the real disk.
@@ -156,59 +166,6 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
         segment_bytes: loaded.manifest.options.segment_bytes,
         checksum: loaded.manifest.options.checksum,
         torn: log.torn.is_some() && !live,
-    })
-}
-
-/// All records of the log of a store, and of its archive before it, or of an archive alone, on the real disk; as
-/// [`LogReader`] reads a log alone. So the trail of all operations outlives pruning. Where something of it is missing,
-/// it begins behind that, and [`LogReader::incomplete`] says why.
-///
-/// # Errors
-/// [`Error::NoStore`] where there is neither a store, nor an archive, nor a log; what is wrong with a header or with the
-/// end of the log; [`Error::Io`]. The reader: [`Error::Compacted`] if a writer prunes what it has not read yet.
-pub fn read_log(path: impl AsRef<Path>) -> Result<LogReader> {
-    read_log_on(Arc::new(RealDisk), path)
-}
-
-/// As [`read_log`], on this disk.
-///
-/// # Errors
-/// As [`read_log`].
-pub fn read_log_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result<LogReader> {
-    let dir = Dir::new(storage.clone(), path.as_ref());
-    let files = dir.list()?;
-    if !recovery::is_source(&files) {
-        return LogReader::open_on(storage, path).map_err(|error| match error {
-            Error::NoStore { .. } => recovery::no_store(&dir, &files),
-            other => other,
-        });
-    }
-    wal::look_again(&dir, |live| {
-        let source = Source::find(&dir, None)?;
-        let reader = source.plan(live).map_err(|error| source.told(error))?;
-        // An archive may have checkpoints alone.
-        let reader = reader.unwrap_or_else(LogReader::empty);
-        Ok(reader.of_trail(&source.shown, source.incomplete()))
-    })
-}
-
-/// The keyspaces that a store's or an archive's newest checkpoint knows, by their numbers, but for the default one. Those
-/// that were created since are in the log.
-///
-/// # Errors
-/// [`Error::NoStore`] where there is neither a store nor an archive; [`Error::Corruption`], [`Error::Io`].
-pub fn keyspaces(path: impl AsRef<Path>) -> Result<Vec<(KeyspaceId, String)>> {
-    let dir = Dir::new(Arc::new(RealDisk), path.as_ref());
-    wal::look_again(&dir, |_| {
-        let source = Source::find(&dir, None)?;
-        let mut found = Vec::new();
-        if let Some(newest) = source.checkpoints.last() {
-            checkpoint::keyspaces(&source.trail, source.store_id, newest, &mut |id, _, name| {
-                found.push((id, name.to_owned()));
-                true
-            })?;
-        }
-        Ok(found)
     })
 }
 

@@ -229,7 +229,7 @@ impl Writing<'_> {
             // It was there when the batch was judged. Nothing may be published without it.
             self.wal.poison(unknown_keyspace(id));
         }
-        self.store.events().tell(|| Event::Applied { lsn, ops: write.batch.len() });
+        self.store.events().tell(|| Event::Applied { lsn, ops: write.batch.len(), body: write.batch.body() });
         self.store.applied(self.wal, lsn, lsn);
     }
 }

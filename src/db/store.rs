@@ -146,7 +146,7 @@ impl Store {
         let lsn = wal.write(&[&body], false)?;
         self.pending.lock().must_be_durable(lsn);
         let created = self.catalog.apply_op(lsn, op).and_then(|()| self.catalog.get(id));
-        self.events().tell(|| Event::Applied { lsn, ops: 1 });
+        self.events().tell(|| Event::Applied { lsn, ops: 1, body: &body });
         self.applied(wal, lsn, lsn);
         created.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))
     }

@@ -340,6 +340,15 @@ impl LogReader {
         Ok(found)
     }
 
+    /// Leaves out the segments that end before this LSN. The first record may still come before it.
+    #[must_use]
+    pub fn skip_segments_before(mut self, lsn: Lsn) -> LogReader {
+        while self.segments.len() > 1 && self.segments.front().is_some_and(|first| first.last_lsn() < lsn) {
+            self.segments.pop_front();
+        }
+        self
+    }
+
     /// True if a writer has the log open.
     pub fn is_live(&self) -> bool {
         self.live

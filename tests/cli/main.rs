@@ -7,6 +7,7 @@ mod care;
 mod data;
 mod endings;
 mod import;
+mod lab;
 mod output;
 mod shell;
 mod support;

@@ -194,7 +194,7 @@ fn help_comes_from_the_table() {
     }
     assert!(help.lines().all(|line| line.chars().count() <= 80));
     let scan = shell(&place, ".help scan\n");
-    assert!(scan.contains("  --keys-only       leave the values out\n"), "{scan}");
+    assert!(scan.contains("  --keys-only         leave the values out\n"), "{scan}");
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/CLI.md")).unwrap();
     assert!(page.contains(help.trim_end()), "docs/CLI.md shows .help as it is:\n{help}");
 }

@@ -56,14 +56,14 @@ fn main() -> ExitCode {
 /// Reads the arguments. `forelog DIR` becomes `forelog shell DIR`, with the difference that it creates nothing.
 fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     let cli = Cli::try_parse_from(words)?;
-    let Command::Other(rest) = &cli.command else { return Ok(cli) };
+    let Some(Command::Other(rest)) = &cli.command else { return Ok(cli) };
     if !rest.first().is_some_and(|word| Path::new(word).is_dir()) {
         return Ok(cli);
     }
     let mut words = words.to_vec();
     words.insert(words.len() - rest.len(), "shell".into());
     let mut cli = Cli::try_parse_from(words)?;
-    if let Command::Shell(shell) = &mut cli.command {
+    if let Some(Command::Shell(shell)) = &mut cli.command {
         shell.must_exist = true;
     }
     Ok(cli)

@@ -1,9 +1,11 @@
 //! Opening a store as a command needs it, finding a keyspace in it, and closing it.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use forelog::event::{Event, Listener};
+use forelog::storage::{Access, RealDisk, Storage, read_full_at};
 use forelog::wal::TornTail;
 use forelog::{CreateMode, DEFAULT_KEYSPACE, Db, Error, Keyspace, Options, RecoveryReport};
 
@@ -11,14 +13,53 @@ use crate::args::Globals;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
+/// Where a store is: a disk, which in the lab is a simulated one, and a directory on it.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub disk: Arc<dyn Storage>,
+    pub dir: PathBuf,
+}
+
+impl Site {
+    /// A directory of the real disk.
+    pub fn real(dir: impl Into<PathBuf>) -> Site {
+        Site { disk: Arc::new(RealDisk), dir: dir.into() }
+    }
+
+    /// All bytes of a file of this disk.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
+        self.read_at(path, 0, u64::MAX)
+    }
+
+    /// Some bytes of a file of this disk; fewer where it ends.
+    pub fn read_at(&self, path: &Path, offset: u64, bytes: u64) -> Result<Vec<u8>, Failure> {
+        let read = || -> io::Result<Vec<u8>> {
+            let file = self.disk.open(path, Access::Read)?;
+            let len = file.len()?.saturating_sub(offset).min(bytes);
+            let mut buffer = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+            let filled = read_full_at(&*file, &mut buffer, offset)?;
+            buffer.truncate(filled);
+            Ok(buffer)
+        };
+        read().map_err(|source| Failure::file("read", path, source))
+    }
+}
+
 /// The options of a command that writes.
 pub fn options(globals: &Globals) -> Options {
-    Options::new().durability(globals.durability)
+    with_threads(Options::new().durability(globals.durability), globals)
+}
+
+fn with_threads(options: Options, globals: &Globals) -> Options {
+    match globals.recovery_threads {
+        Some(threads) => options.recovery_threads(usize::from(threads)),
+        None => options,
+    }
 }
 
 /// Opens for reading: changes nothing, needs a store, and fails beside a live writer.
 pub fn open_to_read(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
-    let options = Options::new().create(CreateMode::Never).read_only(true);
+    let options = with_threads(Options::new().create(CreateMode::Never).read_only(true), globals);
     let db = Replaying::watch(globals, |watch| options.listener(watch).open(dir))?;
     let report = db.recovery_report();
     if let Some(torn) = &report.log.torn {

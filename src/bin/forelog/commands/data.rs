@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use forelog::{Db, Keyspace, Lsn, WriteBatch};
+use forelog::{Keyspace, Lsn};
 
 use super::App;
 use crate::args::{Key, Put};
@@ -54,12 +54,8 @@ pub fn del(space: &Keyspace, key: &[u8], out: &mut Output) -> Result<Outcome, Fa
     written(space.delete(key)?, out)
 }
 
-/// Writes a batch and answers with its LSN.
-pub fn write(db: &Db, batch: WriteBatch, out: &mut Output) -> Result<Outcome, Failure> {
-    written(db.write(batch)?, out)
-}
-
-fn written(lsn: Lsn, out: &mut Output) -> Result<Outcome, Failure> {
+/// Answers with the LSN of what was written.
+pub fn written(lsn: Lsn, out: &mut Output) -> Result<Outcome, Failure> {
     out.record(&[("lsn", lsn.into())])?;
     Ok(Outcome::Done)
 }

@@ -1,8 +1,6 @@
 //! `exec`: lines of the shell's language as a script.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::path::Path;
+use std::io::{BufRead, Cursor, Read};
 
 use forelog::CreateMode;
 
@@ -26,10 +24,6 @@ fn lines(args: &Exec) -> Result<Box<dyn BufRead>, Failure> {
     let given = Cursor::new(given.into_bytes());
     Ok(match args.file.as_deref() {
         None => Box::new(given),
-        Some(path) if path == Path::new("-") => Box::new(given.chain(io::stdin().lock())),
-        Some(path) => {
-            let file = File::open(path).map_err(|source| Failure::file("open", path, source))?;
-            Box::new(given.chain(BufReader::new(file)))
-        }
+        Some(path) => Box::new(given.chain(script::open(path)?)),
     })
 }

@@ -1,7 +1,5 @@
 //! `info`: what a store is like, seen from outside. Takes no lock that would stop a writer.
 
-use std::path::Path;
-
 use forelog::Db;
 use forelog::care::{self, Survey};
 use forelog::wal::{SegmentState, SegmentSummary};
@@ -10,18 +8,24 @@ use super::{App, say_live};
 use crate::args::Dir;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Fields, Format, Output};
+use crate::store::Site;
 
 pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
-    let survey = care::survey(&args.dir)?;
+    let survey = survey(&Site::real(&args.dir))?;
     if survey.live {
         say_live(&app.globals);
     }
     answer(&survey, Vec::new(), &mut app.out)
 }
 
+/// What is on disk.
+pub fn survey(site: &Site) -> Result<Survey, Failure> {
+    Ok(care::survey_on(site.disk.clone(), &site.dir)?)
+}
+
 /// Answers about a store that this process has open, and so knows better than its files.
-pub fn info(db: &Db, dir: &Path, out: &mut Output) -> Result<Outcome, Failure> {
-    let mut survey = care::survey(dir)?;
+pub fn info(db: &Db, site: &Site, out: &mut Output) -> Result<Outcome, Failure> {
+    let mut survey = survey(site)?;
     let stats = db.stats();
     survey.visible_lsn = stats.visible_lsn;
     survey.durable_lsn = stats.durable_lsn;

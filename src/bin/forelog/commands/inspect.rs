@@ -1,32 +1,32 @@
 //! `inspect`: what every byte of a file means. Takes no lock, and judges nothing: what is wrong stands beside what is there.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use forelog::care;
 use forelog::format::anatomy::{self, Piece, Value};
 use forelog::format::names;
-use forelog::storage::{ArchiveTarget, Compressed, DirArchive, RealDisk, read_full_at};
+use forelog::storage::{Access, ArchiveTarget, Compressed, DirArchive, read_full_at};
 
 use super::log::{RFC_3339, hex, time};
 use super::{App, say_live};
 use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Format, Output, Rows};
+use crate::store::Site;
 
 /// So many bytes are shown of what a table has no room for.
 const SHOWN_BYTES: usize = 8;
 
 pub fn run(args: &args::Inspect, app: &mut App) -> Result<Outcome, Failure> {
-    let place = Place::parse(&args.file)?;
+    let site = Site::real("");
+    let place = Place::parse(&args.file, &site)?;
     if place.path.file_name().is_some_and(|name| name == names::LOCK) {
         app.globals.say("a lock is a file without content: what counts is who holds it");
     }
     if care::is_live(dir_of(&place.path)).unwrap_or(false) {
         say_live(&app.globals);
     }
-    inspect(&place, &mut app.out)
+    inspect(&place, &site, &mut app.out)
 }
 
 fn dir_of(file: &Path) -> &Path {
@@ -40,13 +40,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads `FILE` or `FILE@OFFSET`, the offset decimal or, behind `0x`, hexadecimal.
-    pub fn parse(text: &Path) -> Result<Place, Failure> {
-        let whole = || Place { path: text.to_path_buf(), offset: None };
+    /// Reads `FILE` or `FILE@OFFSET`, the offset decimal or, behind `0x`, hexadecimal. A file of the store needs no path.
+    pub fn parse(text: &Path, site: &Site) -> Result<Place, Failure> {
+        let found = |path: &Path| {
+            let own = site.dir.join(path);
+            let exists = |path: &Path| site.disk.open(path, Access::Read).is_ok();
+            if exists(&own) { Some(own) } else { Some(path.to_path_buf()).filter(|path| exists(path)) }
+        };
+        let whole = || Place { path: found(text).unwrap_or_else(|| text.to_path_buf()), offset: None };
         let Some((file, offset)) = text.to_str().and_then(|text| text.rsplit_once('@')) else {
             return Ok(whole());
         };
-        if text.exists() {
+        if found(text).is_some() {
             return Ok(whole());
         }
         let parsed = match offset.strip_prefix("0x") {
@@ -56,13 +61,14 @@ impl Place {
         let offset = parsed.map_err(|_| {
             Failure::Usage(format!("{offset:?} is no offset like 4096 or 0x1000 behind the @"))
         })?;
-        Ok(Place { path: PathBuf::from(file), offset: Some(offset) })
+        let file = PathBuf::from(file);
+        Ok(Place { path: found(&file).unwrap_or(file), offset: Some(offset) })
     }
 }
 
 /// Answers with the pieces of a file: all of them, or those of the structure at the offset.
-pub fn inspect(place: &Place, out: &mut Output) -> Result<Outcome, Failure> {
-    let (name, bytes) = read(&place.path)?;
+pub fn inspect(place: &Place, site: &Site, out: &mut Output) -> Result<Outcome, Failure> {
+    let (name, bytes) = read(&place.path, site)?;
     if let Some(offset) = place.offset.filter(|offset| *offset >= bytes.len() as u64) {
         let path = place.path.display();
         return Err(Failure::Usage(format!("{path} has {} bytes, and none at {offset}", bytes.len())));
@@ -119,22 +125,21 @@ fn keep_around(offset: u64, piece: Piece, structure: &mut Vec<Piece>) -> bool {
 }
 
 /// A file's name and its bytes; of a compressed object of an archive, those that it stands for.
-fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
-    let failed = |source| Failure::file("read", path, source);
+fn read(path: &Path, site: &Site) -> Result<(String, Vec<u8>), Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let Some(plain) = name.strip_suffix(".lz4") else {
-        return Ok((name, fs::read(path).map_err(failed)?));
+        return Ok((name, site.read(path)?));
     };
     // Only to read: the directory is there if the file is.
-    fs::metadata(path).map_err(failed)?;
+    site.read_at(path, 0, 1)?;
     let unpack = || {
-        let archive = DirArchive::new(Arc::new(RealDisk), dir_of(path))?;
+        let archive = DirArchive::new(site.disk.clone(), dir_of(path))?;
         let file = Compressed::new(archive).open(plain)?;
         let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
         read_full_at(&*file, &mut bytes, 0)?;
         Ok(bytes)
     };
-    Ok((plain.to_owned(), unpack().map_err(failed)?))
+    Ok((plain.to_owned(), unpack().map_err(|source| Failure::file("read", path, source))?))
 }
 
 /// The answer as it is written.

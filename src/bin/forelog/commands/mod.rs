@@ -15,11 +15,13 @@ pub mod info;
 pub mod inspect;
 pub mod log;
 pub mod manual;
+pub mod map;
 pub mod repair;
 pub mod scan;
 pub mod verify;
+pub mod why;
 
-use crate::args::{Cli, Command, Globals};
+use crate::args::{Cli, Command, Globals, Lab};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::shell;
@@ -36,7 +38,7 @@ pub struct App {
 pub fn run(cli: Cli) -> Result<Outcome, Failure> {
     let out = Output::stdout(cli.globals.format, cli.globals.color, cli.globals.redact);
     let mut app = App { globals: cli.globals, out };
-    let outcome = dispatch(cli.command, &mut app);
+    let outcome = dispatch(cli.command.unwrap_or(Command::Lab(Lab { script: None })), &mut app);
     // Also after a failure: what was answered until then is true.
     let flushed = app.out.flush();
     outcome.and_then(|outcome| flushed.map(|()| outcome))
@@ -55,8 +57,10 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Export(args) => export::run(&args, app),
         Command::Exec(args) => exec::run(&args, app),
         Command::Shell(args) => shell::run(&args, app),
+        Command::Lab(args) => shell::run_lab(&args, app),
         Command::Info(args) => info::run(&args, app),
         Command::Log(args) => log::run(&args, app),
+        Command::Map(args) => map::run(&args, app),
         Command::Inspect(args) => inspect::run(&args, app),
         Command::Checkpoint(args) => checkpoint::run_checkpoint(&args, app),
         Command::Prune(args) => checkpoint::run_prune(&args, app),

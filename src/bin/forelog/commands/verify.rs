@@ -1,7 +1,5 @@
 //! `verify`: reads every byte on disk, judges it, and changes nothing. Takes no lock that would stop a writer.
 
-use std::path::Path;
-
 use forelog::care;
 use forelog::wal::{LogStatus, Problem};
 
@@ -9,6 +7,7 @@ use super::{App, say_live};
 use crate::args::Dir;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Fields, Format, Output};
+use crate::store::Site;
 
 pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
     let verification = care::verify(&args.dir)?;
@@ -27,9 +26,9 @@ pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
     outcome
 }
 
-/// Answers about the store in a directory.
-pub fn verify(dir: &Path, out: &mut Output) -> Result<Outcome, Failure> {
-    answer(&care::verify(dir)?, out)
+/// Answers about the store in this place.
+pub fn verify(site: &Site, out: &mut Output) -> Result<Outcome, Failure> {
+    answer(&care::verify_on(site.disk.clone(), &site.dir)?, out)
 }
 
 fn answer(found: &care::Verification, out: &mut Output) -> Result<Outcome, Failure> {

@@ -77,6 +77,12 @@ impl<'o> Rows<'o> {
         self.out.line(&line)
     }
 
+    /// Hands on what was written so far, although more may come.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.write_block()?;
+        self.out.flush()
+    }
+
     /// Writes what is still kept back.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.write_block()

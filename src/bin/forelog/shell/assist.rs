@@ -23,8 +23,8 @@ const MAX_KEYS: usize = 50;
 
 /// Answers the editor's questions.
 pub struct Assistant {
-    db: Db,
-    space: Keyspace,
+    /// What is open, if anything is.
+    open: Option<(Keyspace, Db)>,
     /// Keys are content, which `--redact` hides.
     offer_keys: bool,
     color: bool,
@@ -32,15 +32,18 @@ pub struct Assistant {
 }
 
 impl Assistant {
-    pub fn new(db: Db, space: Keyspace, offer_keys: bool, color: bool) -> Assistant {
-        Assistant { db, space, offer_keys, color, files: FilenameCompleter::new() }
+    pub fn new(offer_keys: bool, color: bool) -> Assistant {
+        Assistant { open: None, offer_keys, color, files: FilenameCompleter::new() }
+    }
+
+    /// From now on these keys are offered.
+    pub fn follow(&mut self, open: Option<(Keyspace, Db)>) {
+        self.open = open;
     }
 
     fn keys(&self, prefix: &[u8]) -> Vec<String> {
-        if !self.offer_keys {
-            return Vec::new();
-        }
-        self.space.prefix(prefix).take(MAX_KEYS).map(|entry| word(entry.key())).collect()
+        let Some((space, _)) = self.open.as_ref().filter(|_| self.offer_keys) else { return Vec::new() };
+        space.prefix(prefix).take(MAX_KEYS).map(|entry| word(entry.key())).collect()
     }
 
     /// Words that begin with what was typed, as they are written.
@@ -56,7 +59,10 @@ impl Assistant {
                 fitting(&mut verb.options.iter().map(|option| format!("--{}", option.name)))
             }
             Place::Content(Kind::Key) => self.keys(partial),
-            Place::Content(Kind::Keyspace) => fitting(&mut self.db.keyspaces().into_iter()),
+            Place::Content(Kind::Keyspace) => {
+                let open = self.open.iter();
+                fitting(&mut open.flat_map(|(_, db)| db.keyspaces()))
+            }
             Place::Content(Kind::Choice(names)) => fitting(&mut names.iter().map(|name| (*name).to_owned())),
             Place::Content(Kind::Content | Kind::Number | Kind::File) => Vec::new(),
         }

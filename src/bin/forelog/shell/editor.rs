@@ -32,6 +32,9 @@ pub fn run(session: &mut Session<'_>) -> Result<(), Failure> {
         say(".help names the commands, Tab completes them, Ctrl-D leaves");
     }
     while !session.finished {
+        if let Some(assistant) = editor.helper_mut() {
+            assistant.follow(session.space().ok().zip(session.open.clone()));
+        }
         let line = match editor.readline(&session.prompt(color)) {
             Ok(line) => line,
             Err(ReadlineError::Interrupted) => continue,
@@ -70,7 +73,7 @@ fn open_editor(session: &Session<'_>, color: bool) -> rustyline::Result<ShellEdi
         .build();
     let mut editor = Editor::with_config(config)?;
     let offer_keys = !session.app.globals.redact;
-    editor.set_helper(Some(Assistant::new(session.db.clone(), session.space.clone(), offer_keys, color)));
+    editor.set_helper(Some(Assistant::new(offer_keys, color)));
     Ok(editor)
 }
 

@@ -12,6 +12,7 @@
 mod assist;
 mod cursor;
 mod editor;
+mod lab;
 pub mod line;
 pub mod script;
 pub mod session;
@@ -27,25 +28,49 @@ use std::sync::Arc;
 
 use forelog::{CreateMode, Db, Durability, Error, Options};
 
-use crate::args::{Globals, Shell};
+use crate::args::{self, Globals, Shell};
 use crate::commands::App;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
-use crate::store;
+use crate::store::{self, Site};
+use lab::Lab;
 use session::Session;
 use trace::Trace;
 
 pub fn run(args: &Shell, app: &mut App) -> Result<Outcome, Failure> {
     let mode = if args.must_exist { CreateMode::Never } else { CreateMode::IfMissing };
-    with_session(&args.dir, args.keyspace.name(), mode, app, |session| {
-        if io::stdin().is_terminal() && io::stdout().is_terminal() {
-            interrupt::listen();
-            session.interactive = true;
-            editor::run(session)
-        } else {
-            script::run(session, &mut io::stdin().lock(), script::OnFailure::GoOn)
+    with_session(&args.dir, args.keyspace.name(), mode, app, converse)
+}
+
+/// The lab: the shell on a simulated disk.
+pub fn run_lab(args: &args::Lab, app: &mut App) -> Result<Outcome, Failure> {
+    let lab = Lab::new();
+    let trace = Arc::new(Trace::new(app.globals.redact));
+    let db = lab.options(options(&app.globals, &trace)).open(lab.site().dir)?;
+    let mut session = Session::new(db, lab.site(), app, trace);
+    session.lab = Some(lab);
+    let ended = match &args.script {
+        None => converse(&mut session),
+        Some(path) => {
+            let mut script = script::open(path)?;
+            script::run(&mut session, &mut *script, script::OnFailure::Stop)
         }
-    })
+    };
+    let finished = session.finish();
+    ended?;
+    finished?;
+    Ok(Outcome::Done)
+}
+
+/// Takes lines from whoever is there.
+fn converse(session: &mut Session<'_>) -> Result<(), Failure> {
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        interrupt::listen();
+        session.interactive = true;
+        editor::run(session)
+    } else {
+        script::run(session, &mut io::stdin().lock(), script::OnFailure::GoOn)
+    }
 }
 
 /// Opens a store, runs lines on it, and closes it.
@@ -56,23 +81,11 @@ pub fn with_session(
     app: &mut App,
     run: impl FnOnce(&mut Session<'_>) -> Result<(), Failure>,
 ) -> Result<Outcome, Failure> {
-    let trace = Arc::new(Trace::default());
+    let trace = Arc::new(Trace::new(app.globals.redact));
     let db = open(dir, options(&app.globals, &trace).create(mode), mode, &app.globals)?;
-    let mut session = Session {
-        space: store::keyspace_to_write(&db, keyspace)?,
-        db: db.clone(),
-        app,
-        dir: dir.to_path_buf(),
-        batch: None,
-        trace,
-        timer: false,
-        once: None,
-        last: None,
-        history: Vec::new(),
-        depth: 0,
-        interactive: false,
-        finished: false,
-    };
+    let mut session = Session::new(db.clone(), Site::real(dir), app, trace);
+    let space = store::keyspace_to_write(&db, keyspace)?;
+    space.name().clone_into(&mut session.keyspace);
     let ended = run(&mut session);
     let finished = session.finish();
     drop(session);

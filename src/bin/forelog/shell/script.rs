@@ -1,6 +1,7 @@
 //! Lines from a file or a pipe: no prompt, no history. A line with an open quote goes on in the next one.
 
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use super::line::split;
@@ -17,6 +18,15 @@ pub enum OnFailure {
     Stop,
     /// The next line. The failure is told at once, and the first one is the result in the end.
     GoOn,
+}
+
+/// The lines of a file, or of standard input for `-`.
+pub fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).map_err(|source| Failure::file("open", path, source))?;
+    Ok(Box::new(BufReader::new(file)))
 }
 
 /// Runs lines until they end, one fails, or one is `.quit`.

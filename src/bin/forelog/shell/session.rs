@@ -1,11 +1,11 @@
 //! A session: an open store, and what its user has set. It runs lines, wherever they come from.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use forelog::{Db, Keyspace, WriteBatch};
+use forelog::{DEFAULT_KEYSPACE, Db, Durability, Keyspace, WriteBatch, WriteOptions};
 
+use super::lab::Lab;
 use super::line::{Word, split};
 use super::trace::Trace;
 use super::verb::{self, Call, Verb};
@@ -13,6 +13,7 @@ use crate::commands::App;
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
 use crate::output::{LOSS, paint, say};
+use crate::store::{self, Site};
 
 /// A table in the shell shows so many rows at once; `.last` shows all.
 pub const TABLE_ROWS: usize = 40;
@@ -23,10 +24,15 @@ pub const MAX_DEPTH: u32 = 8;
 /// An open store, and what its user has set.
 pub struct Session<'a> {
     pub app: &'a mut App,
-    pub db: Db,
-    pub dir: PathBuf,
+    /// The store; `None` between a crash and the recovery.
+    pub open: Option<Db>,
+    pub site: Site,
     /// Where commands work that name no keyspace.
-    pub space: Keyspace,
+    pub keyspace: String,
+    /// What a write waits for.
+    pub durability: Durability,
+    /// The simulated disk, in the lab.
+    pub lab: Option<Lab>,
     /// Puts and dels between `batch` and `commit`.
     pub batch: Option<WriteBatch>,
     pub trace: Arc<Trace>,
@@ -46,6 +52,44 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Nothing is set yet.
+    pub fn new(db: Db, site: Site, app: &mut App, trace: Arc<Trace>) -> Session<'_> {
+        Session {
+            open: Some(db),
+            site,
+            keyspace: DEFAULT_KEYSPACE.to_owned(),
+            durability: app.globals.durability,
+            app,
+            lab: None,
+            batch: None,
+            trace,
+            timer: false,
+            once: None,
+            last: None,
+            history: Vec::new(),
+            depth: 0,
+            interactive: false,
+            finished: false,
+        }
+    }
+
+    /// The open store.
+    pub fn db(&self) -> Result<&Db, Failure> {
+        let crashed = || Failure::Usage("the store has crashed; recover opens what is left of it".to_owned());
+        self.open.as_ref().ok_or_else(crashed)
+    }
+
+    /// The keyspace of commands that name none.
+    pub fn space(&self) -> Result<Keyspace, Failure> {
+        // One that a crash has taken is made again.
+        store::keyspace_to_write(self.db()?, Some(&self.keyspace))
+    }
+
+    /// How writes are acknowledged.
+    pub fn write_options(&self) -> WriteOptions {
+        WriteOptions::new().durability(self.durability)
+    }
+
     /// Runs one line; it may hold line ends inside quotes.
     pub fn run_line(&mut self, line: &[u8]) -> Result<Outcome, Failure> {
         let words = split(line).map_err(|flaw| Failure::Usage(flaw.to_string()))?;
@@ -75,6 +119,9 @@ impl Session<'_> {
             Some(draft) => self.run_into(draft, verb, call),
         };
         let took = begun.elapsed();
+        if let (Some(lab), Some(db)) = (&mut self.lab, &self.open) {
+            lab.answered(db.visible_lsn(), self.durability);
+        }
         Session::say_all(self.trace.take(), "");
         self.app.out.flush()?;
         if self.timer {
@@ -105,8 +152,13 @@ impl Session<'_> {
 
     /// What the prompt says, plain and as it is shown: `demo @43 (+3 unsynced)> `.
     pub fn prompt(&self, color: bool) -> (String, String) {
-        let name = self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy();
-        let (visible, unsynced) = (self.db.visible_lsn(), self.unsynced());
+        let dir = &self.site.dir;
+        let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy();
+        let Some(db) = &self.open else {
+            let write = |color: bool| format!("{name} {}> ", paint(color, LOSS, "crashed"));
+            return (write(false), write(color));
+        };
+        let (visible, unsynced) = (db.visible_lsn(), unsynced(db));
         let write = |color: bool| {
             let mut prompt = format!("{name} @{visible}");
             if unsynced > 0 {
@@ -118,11 +170,6 @@ impl Session<'_> {
             prompt + "> "
         };
         (write(false), write(color))
-    }
-
-    /// How many LSNs a power cut would take.
-    fn unsynced(&self) -> u64 {
-        self.db.visible_lsn().distance_from(self.db.durable_lsn())
     }
 
     /// Ends the session. An open batch is a failure, because it was not written.
@@ -139,10 +186,16 @@ impl Session<'_> {
     /// Before the files are looked at: lets them prove what is durable already, as the store does by itself when it
     /// falls idle. What is not durable stays so.
     pub fn settle(&self) {
-        match self.unsynced() {
+        let Some(db) = &self.open else { return };
+        match unsynced(db) {
             // A store that takes no more writes is looked at as it is.
-            0 => drop(self.db.mark()),
+            0 => drop(db.mark()),
             unsynced => self.app.globals.say(format_args!("unsynced, and so left out: {unsynced}")),
         }
     }
+}
+
+/// How many LSNs a power cut would take.
+fn unsynced(db: &Db) -> u64 {
+    db.visible_lsn().distance_from(db.durable_lsn())
 }

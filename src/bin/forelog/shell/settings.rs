@@ -1,7 +1,5 @@
 //! The shell's own commands, those with a dot.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -21,14 +19,14 @@ pub fn help(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> 
     let out = &mut session.app.out;
     if call.arg(0).is_empty() {
         for verb in VERBS {
-            out.line(&format!("{:18}  {}", verb.brief(), verb.about))?;
+            out.line(&format!("{:20}  {}", verb.brief(), verb.about))?;
         }
         return out.line(HELP_END).map(|()| Outcome::Done);
     }
     let verb = Verb::find(call.arg(0)).ok_or_else(|| unknown(call.arg(0)))?;
-    out.line(&format!("{:18}  {}", verb.brief(), verb.about))?;
+    out.line(&format!("{:20}  {}", verb.brief(), verb.about))?;
     for option in verb.options {
-        out.line(&format!("  {:16}  {}", option.usage(), option.about))?;
+        out.line(&format!("  {:18}  {}", option.usage(), option.about))?;
     }
     Ok(Outcome::Done)
 }
@@ -65,14 +63,20 @@ pub fn trace(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure>
     Ok(Outcome::Done)
 }
 
+pub fn durability(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let Some(text) = call.text(0)? else { return tell(session, &session.durability.to_string()) };
+    session.durability = text.parse().map_err(Failure::Usage)?;
+    Ok(Outcome::Done)
+}
+
 pub fn read(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let path = Path::new(call.text(0)?.unwrap_or_default());
     if session.depth == MAX_DEPTH {
         return Err(Failure::Usage(format!("files that .read files: no more than {MAX_DEPTH} deep")));
     }
-    let file = File::open(path).map_err(|source| Failure::file("open", path, source))?;
+    let mut lines = script::open(path)?;
     session.depth += 1;
-    let result = script::run(session, &mut BufReader::new(file), script::OnFailure::Stop);
+    let result = script::run(session, &mut *lines, script::OnFailure::Stop);
     session.depth -= 1;
     result.map(|()| Outcome::Done)
 }

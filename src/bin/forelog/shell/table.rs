@@ -95,6 +95,14 @@ pub static VERBS: &[Verb] = &[
         run: verbs::checkpoint,
     },
     Verb {
+        name: "prune",
+        args: &[],
+        options: &[flag("dry-run", "only say what would go, and why what stays is kept")],
+        about: "remove what recovery needs no more and no policy keeps",
+        reads: false,
+        run: verbs::prune,
+    },
+    Verb {
         name: "info",
         args: &[],
         options: &[],
@@ -133,6 +141,50 @@ pub static VERBS: &[Verb] = &[
         run: verbs::verify,
     },
     Verb {
+        name: "map",
+        args: &[],
+        options: &[],
+        about: "segments, checkpoints and the archive, drawn to scale",
+        reads: true,
+        run: verbs::map,
+    },
+    Verb {
+        name: "why",
+        args: &[KEY],
+        options: &[KEYSPACE],
+        about: "every record that there is about a key",
+        reads: true,
+        run: verbs::why,
+    },
+    Verb {
+        name: "crash",
+        args: &[],
+        options: &[
+            valued("tail", "cut|zero|garbage", TAIL, "what the log ends in where it is torn"),
+            valued("seed", "S", Kind::Number, "another draw of what survives"),
+            flag("process", "kill the process, and leave the power on"),
+        ],
+        about: "in the lab: cut the power, now",
+        reads: false,
+        run: verbs::crash,
+    },
+    Verb {
+        name: "recover",
+        args: &[],
+        options: &[],
+        about: "in the lab: open what a crash has left, and say why",
+        reads: false,
+        run: verbs::recover,
+    },
+    Verb {
+        name: "damage",
+        args: &[required("FILE@OFFSET", Kind::File)],
+        options: &[],
+        about: "in the lab: flip a bit of a file, as a disk that rots",
+        reads: false,
+        run: verbs::damage,
+    },
+    Verb {
         name: ".help",
         args: &[optional("COMMAND", Kind::Command)],
         options: &[],
@@ -163,6 +215,14 @@ pub static VERBS: &[Verb] = &[
         about: "what happens inside at each command",
         reads: false,
         run: settings::trace,
+    },
+    Verb {
+        name: ".durability",
+        args: &[optional("POLICY", Kind::Choice(&["sync", "interval:250ms", "buffered"]))],
+        options: &[],
+        about: "what a write waits for: sync, interval:250ms, buffered",
+        reads: false,
+        run: settings::durability,
     },
     Verb {
         name: ".read",
@@ -200,6 +260,7 @@ pub static VERBS: &[Verb] = &[
 ];
 
 const ON_OFF: Kind = Kind::Choice(&["on", "off"]);
+const TAIL: Kind = Kind::Choice(&["cut", "zero", "garbage"]);
 const KEY: Arg = required("KEY", Kind::Key);
 const KEYSPACE: Opt = valued("keyspace", "NAME", Kind::Keyspace, "not in the default keyspace");
 const PREFIX: Opt = valued("prefix", "P", Kind::Key, "only keys that begin so");

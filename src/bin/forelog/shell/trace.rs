@@ -3,7 +3,7 @@
 //! ```text
 //!  encode   1 operation, 14 bytes
 //!  append   LSN 43 → 00000000000000000001.wal @0x1a80, 64 bytes
-//!  apply    LSN 43, 1 operation (invisible)
+//!  apply    user:1@43 (invisible)
 //!  sync     fdatasync 0.10 ms        ← survives a power cut from here on
 //!  publish  visible 43
 //! ```
@@ -13,16 +13,26 @@ use std::sync::{Mutex, PoisonError};
 
 use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
+use forelog::format::{Op, batch_body};
+
+use crate::escape::word;
 
 /// Lines about events, until somebody takes them.
 #[derive(Debug, Default)]
 pub struct Trace {
     /// Whether anybody wants them. ORDER: Relaxed; it is set between two commands.
     on: AtomicBool,
+    /// Keys are content, which `--redact` hides.
+    is_redacted: bool,
     lines: Mutex<Vec<String>>,
 }
 
 impl Trace {
+    /// One that nobody wants yet.
+    pub fn new(is_redacted: bool) -> Trace {
+        Trace { is_redacted, ..Trace::default() }
+    }
+
     /// True if events are told.
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
@@ -44,13 +54,13 @@ impl Listener for Trace {
         if !self.is_on() {
             return;
         }
-        if let Some(line) = describe(event) {
+        if let Some(line) = describe(event, self.is_redacted) {
             self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     }
 }
 
-fn describe(event: &Event<'_>) -> Option<String> {
+fn describe(event: &Event<'_>, is_redacted: bool) -> Option<String> {
     Some(match event {
         Event::Encoded { ops, bytes } => format!(" encode   {}, {bytes} bytes", operations(*ops)),
         Event::Appended { lsn, kind, file, offset, bytes } => {
@@ -60,7 +70,15 @@ fn describe(event: &Event<'_>) -> Option<String> {
             };
             format!(" append   LSN {lsn} → {file} @{offset:#x}, {bytes} bytes{kind}")
         }
-        Event::Applied { lsn, ops } => format!(" apply    LSN {lsn}, {} (invisible)", operations(*ops)),
+        Event::Applied { lsn, ops, body } => {
+            let what = match (batch_body::ops(body).next(), *ops) {
+                (Some(Ok(Op::Put { key, .. } | Op::Delete { key, .. })), 1) if !is_redacted => {
+                    format!("{}@{lsn}", word(key))
+                }
+                _ => format!("LSN {lsn}, {}", operations(*ops)),
+            };
+            format!(" apply    {what} (invisible)")
+        }
         Event::Synced { durable, took } => {
             let took = took.as_secs_f64() * 1e3;
             format!(

@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
+use forelog::storage::Rest;
 use forelog::{Keyspace, WriteBatch};
 
+use super::lab::{Crash, Lab};
+use super::options;
 use super::session::Session;
 use super::verb::Call;
+use crate::commands::App;
 use crate::commands::inspect::Place;
 use crate::commands::scan::{Keys, Scan};
 use crate::commands::{
     checkpoint as checkpoint_command, data, info as info_command, inspect as inspect_command,
-    log as log_command, scan as scan_command, verify as verify_command,
+    log as log_command, map as map_command, scan as scan_command, verify as verify_command,
+    why as why_command,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
@@ -18,16 +23,10 @@ use crate::store;
 
 pub fn put(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let space = match call.value_text("keyspace")? {
-        None => session.space.clone(),
-        name => store::keyspace_to_write(&session.db, name)?,
+        None => session.space()?,
+        name => store::keyspace_to_write(session.db()?, name)?,
     };
-    match &mut session.batch {
-        None => data::put(&space, call.arg(0), call.arg(1), &mut session.app.out),
-        Some(batch) => {
-            batch.put_in(space.id(), call.arg(0), call.arg(1));
-            Ok(Outcome::Done)
-        }
-    }
+    write(session, |batch| batch.put_in(space.id(), call.arg(0), call.arg(1)))
 }
 
 pub fn get(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
@@ -40,13 +39,23 @@ pub fn get(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
 
 pub fn del(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let space = space(session, call)?;
-    match &mut session.batch {
-        None => data::del(&space, call.arg(0), &mut session.app.out),
-        Some(batch) => {
-            batch.delete_in(space.id(), call.arg(0));
-            Ok(Outcome::Done)
-        }
+    write(session, |batch| batch.delete_in(space.id(), call.arg(0)))
+}
+
+/// One operation: into the open batch, or written by itself.
+fn write(session: &mut Session<'_>, add: impl FnOnce(&mut WriteBatch)) -> Result<Outcome, Failure> {
+    if let Some(batch) = &mut session.batch {
+        add(batch);
+        return Ok(Outcome::Done);
     }
+    let mut batch = WriteBatch::new();
+    add(&mut batch);
+    commit_batch(session, batch)
+}
+
+fn commit_batch(session: &mut Session<'_>, batch: WriteBatch) -> Result<Outcome, Failure> {
+    let lsn = session.db()?.write_with(batch, &session.write_options())?;
+    data::written(lsn, &mut session.app.out)
 }
 
 pub fn scan(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
@@ -67,7 +76,8 @@ pub fn count(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure>
 }
 
 pub fn keyspaces(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    scan_command::keyspaces(&session.db, &mut session.app.out)
+    let db = session.db()?.clone();
+    scan_command::keyspaces(&db, &mut session.app.out)
 }
 
 pub fn batch(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
@@ -83,7 +93,7 @@ pub fn commit(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
     if batch.is_empty() {
         return Ok(Outcome::Done);
     }
-    data::write(&session.db, batch, &mut session.app.out)
+    commit_batch(session, batch)
 }
 
 pub fn abort(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
@@ -92,19 +102,28 @@ pub fn abort(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
 }
 
 pub fn sync(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    let lsn = session.db.sync()?;
+    let lsn = session.db()?.sync()?;
     session.app.out.record(&[("lsn", lsn.into())])?;
     Ok(Outcome::Done)
 }
 
 pub fn checkpoint(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    let outcome = checkpoint_command::checkpoint(&session.db, &mut session.app.out)?;
-    store::say_failures(&session.db, &session.app.globals);
+    let db = session.db()?.clone();
+    let outcome = checkpoint_command::checkpoint(&db, &mut session.app.out)?;
+    store::say_failures(&db, &session.app.globals);
+    Ok(outcome)
+}
+
+pub fn prune(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let db = session.db()?.clone();
+    let outcome = checkpoint_command::prune(&db, call.flag("dry-run"), &mut session.app.out)?;
+    store::say_failures(&db, &session.app.globals);
     Ok(outcome)
 }
 
 pub fn info(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    info_command::info(&session.db, &session.dir, &mut session.app.out)
+    let db = session.db()?.clone();
+    info_command::info(&db, &session.site, &mut session.app.out)
 }
 
 pub fn log(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
@@ -114,32 +133,93 @@ pub fn log(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
         key: owned(call, "key"),
         stats: call.flag("stats"),
         hex: call.flag("hex"),
+        follow: false,
     };
     session.settle();
-    log_command::log(&session.dir, &request, &mut session.app.out)
+    log_command::log(&session.site, &request, &mut session.app.out)
 }
 
 pub fn inspect(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     session.settle();
     let file = Path::new(call.text(0)?.unwrap_or_default());
-    let mut place = Place::parse(file)?;
-    let own = session.dir.join(&place.path);
-    if own.exists() {
-        place.path = own;
-    }
-    inspect_command::inspect(&place, &mut session.app.out)
+    let place = Place::parse(file, &session.site)?;
+    inspect_command::inspect(&place, &session.site, &mut session.app.out)
 }
 
 pub fn verify(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
     session.settle();
-    verify_command::verify(&session.dir, &mut session.app.out)
+    verify_command::verify(&session.site, &mut session.app.out)
+}
+
+pub fn map(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
+    session.settle();
+    map_command::map(&session.site, &mut session.app.out)
+}
+
+pub fn why(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    session.settle();
+    let space = space(session, call)?;
+    why_command::why(&session.site, &space, call.arg(0), &mut session.app.out)
+}
+
+pub fn crash(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let seed = call.number("seed")?.unwrap_or(1);
+    let crash = match (call.flag("process"), call.value_text("tail")?) {
+        (true, None) => Crash::Process,
+        (true, Some(_)) => {
+            let why =
+                "--process leaves no tail: what was written is with the operating system, which goes on";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        (false, None | Some("cut")) if !call.flag("seed") => Crash::Cut,
+        (false, None | Some("cut")) => Crash::Torn { rest: Rest::Old, seed },
+        (false, Some("zero")) => Crash::Torn { rest: Rest::Zero, seed },
+        (false, Some("garbage")) => Crash::Torn { rest: Rest::Garbage, seed },
+        (false, Some(other)) => {
+            return Err(Failure::Usage(format!("--tail: {other:?} is none of cut, zero, garbage")));
+        }
+    };
+    session.db()?;
+    let dropped = session.batch.take().map_or(0, |batch| batch.len());
+    let Session { lab: Some(lab), open, .. } = session else { return Err(only_in_the_lab("crash")) };
+    let Some(db) = open.take() else { return Ok(Outcome::Done) };
+    let unsynced = lab.crash(db, crash)?;
+    session.site = lab.site();
+    if dropped > 0 {
+        say(format_args!("the open batch of {dropped} is gone: it was nowhere but in the process"));
+    }
+    say(match crash {
+        Crash::Process => format!("the process is dead; records that were not synced: {unsynced}"),
+        _ => format!("the power is off; records that were not synced: {unsynced}"),
+    });
+    Ok(Outcome::Done)
+}
+
+pub fn recover(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
+    let Session { lab: Some(lab), app, trace, .. } = session else { return Err(only_in_the_lab("recover")) };
+    let App { globals, out } = &mut **app;
+    let open = |lab: &Lab| store::open_with(&lab.site().dir, lab.options(options(globals, trace)), globals);
+    let db = lab.recover(open, out)?;
+    session.open = Some(db);
+    Ok(Outcome::Done)
+}
+
+pub fn damage(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let Some(lab) = &session.lab else { return Err(only_in_the_lab("damage")) };
+    let place = Place::parse(Path::new(call.text(0)?.unwrap_or_default()), &session.site)?;
+    lab.damage(&place.path, place.offset.unwrap_or(0))?;
+    Ok(Outcome::Done)
+}
+
+fn only_in_the_lab(verb: &str) -> Failure {
+    Failure::Usage(format!("{verb} needs a disk that may come to harm: `forelog lab` has a simulated one"))
 }
 
 /// The keyspace that a command reads.
 fn space(session: &Session<'_>, call: &Call) -> Result<Keyspace, Failure> {
     match call.value_text("keyspace")? {
-        None => Ok(session.space.clone()),
-        name => store::keyspace_to_read(&session.db, name),
+        None => session.space(),
+        name => store::keyspace_to_read(session.db()?, name),
     }
 }
 

@@ -6,16 +6,16 @@ mod show;
 mod stats;
 mod walk;
 
-use std::path::Path;
-
 use forelog::Lsn;
 
 use super::{App, say_live};
 use crate::args;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt;
 use crate::output::{Format, Output};
+use crate::store::Site;
 pub use show::{RFC_3339, hex, time};
-use walk::Walk;
+pub use walk::{Step, Walk};
 
 pub fn run(args: &args::Log, app: &mut App) -> Result<Outcome, Failure> {
     let request = Log {
@@ -24,12 +24,17 @@ pub fn run(args: &args::Log, app: &mut App) -> Result<Outcome, Failure> {
         key: app.globals.optional_bytes(args.key.as_ref())?,
         stats: args.stats,
         hex: args.hex,
+        follow: args.follow,
     };
-    let walk = Walk::open(&args.dir)?;
+    if args.follow {
+        interrupt::listen();
+    }
+    let site = Site::real(&args.dir);
+    let walk = Walk::open(&site)?;
     if walk.is_live() {
         say_live(&app.globals);
     }
-    answer(walk, &request, &args.dir, &mut app.out)
+    answer(walk, &request, &site, &mut app.out)
 }
 
 /// Which records are meant, and what is asked about them.
@@ -44,23 +49,25 @@ pub struct Log {
     pub stats: bool,
     /// The bytes, too.
     pub hex: bool,
+    /// Wait at the end for what a writer adds.
+    pub follow: bool,
 }
 
-/// Answers with the records of the log in a directory.
-pub fn log(dir: &Path, request: &Log, out: &mut Output) -> Result<Outcome, Failure> {
-    answer(Walk::open(dir)?, request, dir, out)
+/// Answers with the records of the log in this place.
+pub fn log(site: &Site, request: &Log, out: &mut Output) -> Result<Outcome, Failure> {
+    answer(Walk::open(site)?, request, site, out)
 }
 
-fn answer(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Result<Outcome, Failure> {
+fn answer(walk: Walk, request: &Log, site: &Site, out: &mut Output) -> Result<Outcome, Failure> {
     if request.hex && out.redacts() {
         return Err(Failure::Usage("--hex shows what --redact hides; choose one of them".to_owned()));
     }
     match (out.format(), request.stats, request.hex) {
         (_, true, _) => stats::stats(walk, request, out)?,
-        (Format::Json, ..) => show::as_json(walk, request, dir, out)?,
+        (Format::Json, ..) => show::as_json(walk, request, site, out)?,
         (Format::Table, _, false) => show::as_table(walk, request, out)?,
-        (Format::Table | Format::Plain | Format::Raw, _, true) => show::as_dump(walk, request, dir, out)?,
-        _ => show::as_rows(walk, request, dir, out)?,
+        (Format::Table | Format::Plain | Format::Raw, _, true) => show::as_dump(walk, request, site, out)?,
+        _ => show::as_rows(walk, request, site, out)?,
     }
     Ok(Outcome::Done)
 }

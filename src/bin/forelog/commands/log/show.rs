@@ -1,16 +1,13 @@
 //! The records of a log in each form.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
-
 use forelog::wal::Record;
 use jiff::Timestamp;
 
 use super::Log;
-use super::walk::{Operation, Walk};
+use super::walk::{Operation, Step, Walk};
 use crate::failure::Failure;
 use crate::output::{Cell, Output};
+use crate::store::Site;
 
 const COLUMNS: &[&str] =
     &["lsn", "time", "kind", "file", "offset", "bytes", "op", "keyspace", "key", "value", "hex"];
@@ -19,12 +16,13 @@ const COLUMNS: &[&str] =
 pub const RFC_3339: &str = "%FT%T%.6fZ";
 
 /// One object for each record.
-pub fn as_json(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Result<(), Failure> {
+pub fn as_json(walk: Walk, request: &Log, site: &Site, out: &mut Output) -> Result<(), Failure> {
     let mut rows = out.rows(&["lsn", "time", "kind", "file", "offset", "bytes", "ops", "hex"])?;
-    walk.each(request, |record, ops| {
+    walk.each(request, |step| {
+        let Step::Record(record, ops) = step else { return rows.flush().map(|()| true) };
         let mut cells = place(record).to_vec();
         cells.push(Cell::List(ops.iter().map(|op| op.fields().to_vec()).collect()));
-        cells.push(hex_cell(record, request, dir)?);
+        cells.push(hex_cell(record, request, site)?);
         rows.row(&cells)?;
         Ok(true)
     })?;
@@ -32,11 +30,12 @@ pub fn as_json(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Resul
 }
 
 /// One row for each operation, and for each record without one. Bytes, if wanted, stand in a record's first row.
-pub fn as_rows(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Result<(), Failure> {
+pub fn as_rows(walk: Walk, request: &Log, site: &Site, out: &mut Output) -> Result<(), Failure> {
     let columns = if request.hex { COLUMNS } else { &COLUMNS[..COLUMNS.len() - 1] };
     let mut rows = out.rows(columns)?;
-    walk.each(request, |record, ops| {
-        let mut hex = hex_cell(record, request, dir)?;
+    walk.each(request, |step| {
+        let Step::Record(record, ops) = step else { return rows.flush().map(|()| true) };
+        let mut hex = hex_cell(record, request, site)?;
         let none = [Operation { op: "", keyspace: None, key: None, value: None }];
         for op in if ops.is_empty() { &none } else { ops } {
             let mut cells = place(record).to_vec();
@@ -54,7 +53,8 @@ pub fn as_table(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failu
     let mut rows = out.rows(&["lsn", "time", "offset", "bytes", "operation"])?;
     let mut file = None;
     let mut cut = false;
-    walk.each(request, |record, ops| {
+    walk.each(request, |step| {
+        let Step::Record(record, ops) = step else { return rows.flush().map(|()| true) };
         if file.as_ref() != Some(&record.file) {
             file = Some(record.file.clone());
             rows.heading(&record.file)?;
@@ -80,8 +80,9 @@ pub fn as_table(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failu
 }
 
 /// For people: each record with its operations and its bytes.
-pub fn as_dump(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Result<(), Failure> {
-    walk.each(request, |record, ops| {
+pub fn as_dump(walk: Walk, request: &Log, site: &Site, out: &mut Output) -> Result<(), Failure> {
+    walk.each(request, |step| {
+        let Step::Record(record, ops) = step else { return out.flush().map(|()| true) };
         let Record { lsn, file, offset, bytes, .. } = record;
         let time = time(record.time_us, "%F %T%.6fZ");
         let title = format!("LSN {lsn}  {time}  {}  {file} @{offset}, {bytes} bytes", record.kind.name());
@@ -89,7 +90,7 @@ pub fn as_dump(walk: Walk, request: &Log, dir: &Path, out: &mut Output) -> Resul
         for op in ops {
             out.words("  ", op.words())?;
         }
-        for (index, row) in stored(record, dir)?.chunks(16).enumerate() {
+        for (index, row) in stored(record, site)?.chunks(16).enumerate() {
             let place = offset + 16 * index as u64;
             out.line(&format!("  {place:08x}  {:47}  {}", hex(row, " "), ascii(row)))?;
         }
@@ -114,21 +115,13 @@ pub fn time(us: u64, format: &str) -> String {
     timestamp.map_or_else(|| us.to_string(), |timestamp| timestamp.strftime(format).to_string())
 }
 
-fn hex_cell(record: &Record, request: &Log, dir: &Path) -> Result<Cell<'static>, Failure> {
-    if request.hex { Ok(Cell::text(hex(&stored(record, dir)?, ""))) } else { Ok(Cell::Absent) }
+fn hex_cell(record: &Record, request: &Log, site: &Site) -> Result<Cell<'static>, Failure> {
+    if request.hex { Ok(Cell::text(hex(&stored(record, site)?, ""))) } else { Ok(Cell::Absent) }
 }
 
 /// A record's bytes, header included, as they stand in the file.
-fn stored(record: &Record, dir: &Path) -> Result<Vec<u8>, Failure> {
-    let path = dir.join(&*record.file);
-    let read = || {
-        let mut file = File::open(&path)?;
-        file.seek(SeekFrom::Start(record.offset))?;
-        let mut bytes = Vec::new();
-        file.take(record.bytes).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().map_err(|source| Failure::file("read", &path, source))
+fn stored(record: &Record, site: &Site) -> Result<Vec<u8>, Failure> {
+    site.read_at(&site.dir.join(&*record.file), record.offset, record.bytes)
 }
 
 /// Bytes in hexadecimal.

@@ -6,14 +6,15 @@ use forelog::format::record::RecordKind;
 
 use super::Log;
 use super::show::{RFC_3339, time};
-use super::walk::Walk;
+use super::walk::{Step, Walk};
 use crate::failure::Failure;
 use crate::output::{Cell, Output};
 
 /// Answers with one row of counts.
 pub fn stats(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failure> {
     let mut totals = Totals::default();
-    walk.each(request, |record, ops| {
+    walk.each(request, |step| {
+        let Step::Record(record, ops) = step else { return Ok(true) };
         totals.records += 1;
         totals.marks += u64::from(record.kind != RecordKind::Data);
         totals.bytes += record.bytes;

@@ -1,20 +1,34 @@
 //! Goes through a log, decodes its batches, and knows the keyspaces by name.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use forelog::format::record::RecordKind;
 use forelog::format::{KeyspaceId, Op, batch_body};
 use forelog::wal::{LogReader, Record};
-use forelog::{DEFAULT_KEYSPACE, Lsn, care};
+use forelog::{DEFAULT_KEYSPACE, Error, Lsn, care};
 
 use super::Log;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{Cell, say};
+use crate::store::Site;
+
+/// How often who follows a log looks for more.
+const LOOKS_EVERY: Duration = Duration::from_millis(200);
+
+/// What comes next in a log.
+pub enum Step<'a> {
+    /// A record, and its operations.
+    Record(&'a Record, &'a [Operation<'a>]),
+    /// Nothing for now.
+    Waiting,
+}
 
 /// A log that is being read from its beginning.
 pub struct Walk {
+    site: Site,
     reader: LogReader,
     keyspaces: HashMap<KeyspaceId, String>,
     /// False for a log alone: what its payloads mean is known to its owner only.
@@ -23,17 +37,17 @@ pub struct Walk {
 
 impl Walk {
     /// Begins at the oldest record.
-    pub fn open(dir: &Path) -> Result<Walk, Failure> {
+    pub fn open(site: &Site) -> Result<Walk, Failure> {
         let mut keyspaces = HashMap::from([(KeyspaceId::DEFAULT, DEFAULT_KEYSPACE.to_owned())]);
         // The log may begin after the record that created one.
-        let known = care::keyspaces(dir);
+        let known = care::keyspaces_on(site.disk.clone(), &site.dir);
         let is_store = known.is_ok();
         keyspaces.extend(known.unwrap_or_default());
-        let reader = care::read_log(dir)?;
+        let reader = care::read_log_on(site.disk.clone(), &site.dir)?;
         if let Some(error) = reader.incomplete() {
             say(format_args!("forelog: what came before is missing: {error}"));
         }
-        Ok(Walk { reader, keyspaces, is_store })
+        Ok(Walk { site: site.clone(), reader, keyspaces, is_store })
     }
 
     /// True if a writer has the log open.
@@ -41,17 +55,34 @@ impl Walk {
         self.reader.is_live()
     }
 
-    /// Hands every record that is meant to `each`, with its operations, until the log ends or `each` says false.
+    /// Hands every record that is meant to `each`, with its operations, until the log ends or `each` says false. Who follows
+    /// the log is told when there is nothing more for now.
     pub fn each(
         mut self,
         request: &Log,
-        mut each: impl FnMut(&Record, &[Operation<'_>]) -> Result<bool, Failure>,
+        mut each: impl FnMut(Step<'_>) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let first = request.from_lsn.unwrap_or(Lsn::ZERO);
         let last = request.to_lsn.unwrap_or(Lsn::MAX);
-        while let Some(record) = self.reader.next() {
+        let mut next = Lsn::ZERO;
+        loop {
             interrupt::check()?;
+            let Some(record) = self.reader.next() else {
+                if !request.follow {
+                    break;
+                }
+                each(Step::Waiting)?;
+                self.wait_for_more(next)?;
+                continue;
+            };
             let record = record?;
+            if record.lsn < next {
+                continue;
+            }
+            if request.follow && next > Lsn::ZERO && record.lsn > next {
+                return Err(Error::Compacted { oldest: record.lsn }.into());
+            }
+            next = record.lsn.next();
             if record.lsn > last {
                 break;
             }
@@ -66,10 +97,17 @@ impl Walk {
                     continue;
                 }
             }
-            if !each(&record, &ops)? {
+            if !each(Step::Record(&record, &ops))? {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Waits a moment, and looks again from `next` on.
+    fn wait_for_more(&mut self, next: Lsn) -> Result<(), Failure> {
+        thread::sleep(LOOKS_EVERY);
+        self.reader = care::read_log_on(self.site.disk.clone(), &self.site.dir)?.skip_segments_before(next);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The arguments of the command line, as clap reads them. What they do is in `commands/`, one function each.
 
+mod care;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -7,21 +9,24 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use forelog::{Checksum, Durability, Retention};
 
+pub use care::{Backup, CrashTest, Inspect, Log, Prune, Repair, Restore};
+
 use crate::escape;
 use crate::failure::Failure;
 use crate::output::{Color, Format, say};
 
 /// A durable, ordered, in-memory key-value store on a segmented write-ahead log
 ///
-/// `forelog DIR` opens the shell on an existing store.
+/// `forelog DIR` opens the shell on an existing store, and `forelog` alone the lab.
 #[derive(Debug, Parser)]
-#[command(name = "forelog", version, arg_required_else_help = true, disable_help_subcommand = true)]
-#[command(override_usage = "forelog [OPTIONS] <COMMAND> …\n       forelog [OPTIONS] <DIR>")]
+#[command(name = "forelog", version, disable_help_subcommand = true)]
+#[command(override_usage = "forelog [OPTIONS] <COMMAND> …\n       forelog [OPTIONS] <DIR>\n       forelog")]
 pub struct Cli {
     #[command(flatten)]
     pub globals: Globals,
+    /// The lab without one.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// Options that go with every command.
@@ -39,6 +44,9 @@ pub struct Globals {
     /// When a write is acknowledged
     #[arg(long, global = true, default_value_t, value_name = "sync|interval:250ms|buffered")]
     pub durability: Durability,
+    /// How many threads open a store [default: one for each processor]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub recovery_threads: Option<u16>,
     /// Take the escapes of the shell in keys and values: \n, \x00
     #[arg(long, global = true)]
     pub escaped: bool,
@@ -102,10 +110,14 @@ pub enum Command {
     Exec(Exec),
     /// Open the shell
     Shell(Shell),
+    /// Try the shell on a simulated disk whose power can be cut; also `forelog` alone
+    Lab(Lab),
     /// Show LSNs, segments, sizes, keys
     Info(Dir),
     /// List the records of the log, with file and offset
     Log(Log),
+    /// Draw the segments, the checkpoints and the archive to scale
+    Map(Dir),
     /// Show what every byte of a file means: of a segment, a checkpoint, a manifest, an archived one
     Inspect(Inspect),
     /// Read every byte of a store and its archive, or of an archive, and judge it; change nothing
@@ -141,63 +153,10 @@ pub struct Dir {
 }
 
 #[derive(Debug, Args)]
-pub struct Inspect {
-    /// The file; with @ and an offset, only the structure that has this byte
-    #[arg(value_name = "FILE[@OFFSET]")]
-    pub file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub struct Prune {
-    /// The directory of the store
-    pub dir: PathBuf,
-    /// Only say what would go, and why what stays is kept
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// The directory of the store
-    pub dir: PathBuf,
-    /// The directory of the copy: missing or empty
-    pub out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// The directory of a store, whose archive is read too, or of an archive
-    pub source: PathBuf,
-    /// The directory of the new store: missing or empty
-    pub out: PathBuf,
-    /// The state after this LSN [default: the newest]
-    #[arg(long, value_name = "N", conflicts_with = "to_time")]
-    pub to_lsn: Option<u64>,
-    /// The state at this time, as 2026-11-25T09:30:00Z
-    #[arg(long, value_name = "T")]
-    pub to_time: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Repair {
-    /// The directory of the store
-    pub dir: PathBuf,
-    /// Do it; without this, nothing is changed
-    #[arg(long)]
-    pub apply: bool,
-    /// Where whatever is sound of a damaged store goes, as a store of its own: a directory that is missing or empty
-    #[arg(long, value_name = "DIR2")]
-    pub out: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct CrashTest {
-    /// Where the draws begin: the same seed tries the same scripts
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
-    /// How many power cuts, each of which leaves another disk behind
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub runs: u64,
+pub struct Lab {
+    /// Run the lines of a file, or of standard input with -
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -375,25 +334,4 @@ pub struct Shell {
     /// Create nothing: the directory was given in place of a command.
     #[arg(skip)]
     pub must_exist: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Log {
-    /// The directory of the store, of an archive, or of a log alone
-    pub dir: PathBuf,
-    /// Only records from this LSN on
-    #[arg(long, value_name = "N")]
-    pub from_lsn: Option<u64>,
-    /// Only records up to this LSN, itself included
-    #[arg(long, value_name = "N")]
-    pub to_lsn: Option<u64>,
-    /// Only records about this key
-    #[arg(long, value_name = "K")]
-    pub key: Option<OsString>,
-    /// Only counts and sizes
-    #[arg(long, conflicts_with = "hex")]
-    pub stats: bool,
-    /// Also the bytes of each record
-    #[arg(long)]
-    pub hex: bool,
 }

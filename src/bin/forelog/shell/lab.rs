@@ -1,0 +1,278 @@
+//! The lab: a store on a simulated disk that can lose its power, and what became of each record when it did.
+//!
+//! ```text
+//!  put …   ─▶ answered: up to which LSN, and what was promised
+//!  crash   ─▶ the log as it is now, record by record ─▶ the engine thrown away ─▶ what the disk has kept of each
+//!  recover ─▶ another engine opens the disk ─▶ which of them it has, and why
+//! ```
+//!
+//! Nothing is staged. What was written is read from the files, and so is what is left of it; what is synced, the engine
+//! said before it was thrown away, and what survives, the one that comes after it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use forelog::format::record::RecordKind;
+use forelog::format::{Op, batch_body};
+use forelog::storage::{Access, Outcome, Rest, SimDisk, Storage, write_all_at};
+use forelog::wal::Record;
+use forelog::{Db, Durability, Lsn, Options, care};
+
+use crate::failure::Failure;
+use crate::output::{Cell, Output};
+use crate::store::Site;
+
+/// The name of the lab's store, and of its archive.
+pub const DIR: &str = "lab";
+const ARCHIVE: &str = "archive";
+
+/// As small as they can be: a few puts fill one, and there is something to see.
+const SEGMENT_BYTES: u64 = 8192;
+
+/// How a crash goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process is killed. What it has written is with the operating system.
+    Process,
+    /// The power goes. What was not synced is lost.
+    Cut,
+    /// The power goes. Of what was not synced now this sector is on the disk, now that, as the seed decides; a torn one goes
+    /// on with these bytes.
+    Torn { rest: Rest, seed: u64 },
+}
+
+/// A simulated disk, and what its user was promised.
+#[derive(Debug)]
+pub struct Lab {
+    disk: SimDisk,
+    /// Up to here everything was told about by the last recovery.
+    told: Lsn,
+    /// Up to which LSN commands have answered, and what that promised. In order.
+    promised: Vec<(Lsn, Durability)>,
+    crashed: Option<(Crash, Vec<Written>)>,
+}
+
+/// A record that was written before a crash.
+#[derive(Debug)]
+struct Written {
+    lsn: Lsn,
+    what: What,
+    promised: Option<Durability>,
+    synced: bool,
+    left: Left,
+}
+
+/// What a crash has left of a record's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    All,
+    Some,
+    Nothing,
+}
+
+impl Lab {
+    /// A disk with nothing on it.
+    pub fn new() -> Lab {
+        Lab { disk: SimDisk::new(1), told: Lsn::ZERO, promised: Vec::new(), crashed: None }
+    }
+
+    /// Where its store is.
+    pub fn site(&self) -> Site {
+        Site { disk: Arc::new(self.disk.clone()), dir: Path::new(DIR).to_path_buf() }
+    }
+
+    /// The options of its store. Nothing happens in the background: what is seen is what the user did.
+    pub fn options(&self, options: Options) -> Options {
+        options
+            .storage(Arc::new(self.disk.clone()))
+            .segment_bytes(SEGMENT_BYTES)
+            .archive(Some(Path::new(ARCHIVE)))
+            .checkpoint_after_bytes(None)
+            .idle_mark(None)
+            .spare_ahead(false)
+    }
+
+    /// A command has answered: everything up to this LSN is acknowledged.
+    pub fn answered(&mut self, visible: Lsn, durability: Durability) {
+        if self.promised.last().is_none_or(|(last, _)| *last < visible) {
+            self.promised.push((visible, durability));
+        }
+    }
+
+    /// Flips a bit of a file, as a disk does that rots.
+    pub fn damage(&self, path: &Path, offset: u64) -> Result<(), Failure> {
+        let found = self.site().read_at(path, offset, 1)?;
+        let [byte] = found[..] else {
+            return Err(Failure::Usage(format!("{} has no byte at {offset}", path.display())));
+        };
+        let write = || {
+            let file = self.disk.open(path, Access::ReadWrite)?;
+            write_all_at(&*file, &[byte ^ 1], offset)?;
+            file.sync_all()
+        };
+        write().map_err(|source| Failure::file("write", path, source))
+    }
+
+    /// Throws the engine away without a goodbye, and with it what the disk had not made durable. Returns how many records
+    /// were not synced.
+    pub fn crash(&mut self, db: Db, crash: Crash) -> Result<usize, Failure> {
+        let synced = db.durable_lsn();
+        let before = self.disk.fork();
+        // As another process would read it: all that was written, synced or not.
+        let log = care::read_log_on(Arc::new(self.disk.fork().kill()), DIR)?;
+        let records: Vec<Record> = log.collect::<forelog::Result<_>>()?;
+        self.disk = match crash {
+            Crash::Process => self.disk.kill(),
+            Crash::Cut => self.disk.power_cut(&Outcome::None),
+            Crash::Torn { rest, seed } => self.disk.power_cut(&Outcome::Random { seed, rest: Some(rest) }),
+        };
+        drop(db);
+        let new = records.iter().filter(|record| record.lsn > self.told);
+        let written: Vec<Written> = new.map(|record| self.written(&before, record, synced)).collect();
+        let unsynced = written.iter().filter(|written| !written.synced).count();
+        self.crashed = Some((crash, written));
+        Ok(unsynced)
+    }
+
+    fn written(&self, before: &SimDisk, record: &Record, synced: Lsn) -> Written {
+        let bytes = |disk: &SimDisk| {
+            let file = disk.read_file(Path::new(DIR).join(&*record.file)).unwrap_or_default();
+            let begin = usize::try_from(record.offset).unwrap_or(usize::MAX).min(file.len());
+            let len = usize::try_from(record.bytes).unwrap_or(usize::MAX).min(file.len() - begin);
+            file[begin..begin + len].to_vec()
+        };
+        let found = bytes(&self.disk);
+        let left = match &found {
+            found if *found == bytes(before) => Left::All,
+            found if found.iter().all(|byte| *byte == 0) => Left::Nothing,
+            _ => Left::Some,
+        };
+        let promised = self.promised.iter().find(|(lsn, _)| *lsn >= record.lsn);
+        let promised = promised.filter(|_| record.kind == RecordKind::Data).map(|(_, promised)| *promised);
+        let lsn = record.lsn;
+        Written { lsn, what: What::of(record), promised, synced: lsn <= synced, left }
+    }
+
+    /// Opens what a crash has left with `open`, and answers with what became of each record.
+    pub fn recover(
+        &mut self,
+        open: impl FnOnce(&Lab) -> Result<Db, Failure>,
+        out: &mut Output,
+    ) -> Result<Db, Failure> {
+        if self.crashed.is_none() {
+            return Err(Failure::Usage("nothing has crashed; crash does that".to_owned()));
+        }
+        let db = open(self)?;
+        let last = db.recovery_report().log.last_lsn;
+        let (crash, written) = self.crashed.take().unwrap_or((Crash::Process, Vec::new()));
+        self.told = db.visible_lsn();
+        self.promised = vec![(self.told, Durability::Sync)];
+        let fates: Vec<Fate<'_>> = written.iter().map(|written| Fate::of(written, crash, last)).collect();
+        answer(&fates, out)?;
+        Ok(db)
+    }
+}
+
+/// What a record holds: its first operation, and how many there are.
+#[derive(Debug, PartialEq, Eq)]
+struct What {
+    op: &'static str,
+    key: Vec<u8>,
+    more: usize,
+}
+
+impl What {
+    fn of(record: &Record) -> What {
+        let mut ops = batch_body::ops(&record.payload).flatten();
+        let (op, key) = match ops.next() {
+            _ if record.kind != RecordKind::Data => (record.kind.name(), Vec::new()),
+            Some(Op::Put { key, .. }) => ("put", key.to_vec()),
+            Some(Op::Delete { key, .. }) => ("del", key.to_vec()),
+            Some(Op::CreateKeyspace { name, .. }) => ("keyspace", name.as_bytes().to_vec()),
+            None => ("nothing", Vec::new()),
+        };
+        What { op, key, more: ops.count() }
+    }
+
+    fn cell(&self) -> Cell<'_> {
+        let mut words = vec![Cell::text(self.op)];
+        words.extend((!self.key.is_empty()).then_some(Cell::Bytes(&self.key)));
+        words.extend((self.more > 0).then(|| Cell::text(format!("(+{})", self.more))));
+        Cell::Words(words)
+    }
+}
+
+/// What became of a record, or of some that follow each other and fared alike.
+struct Fate<'a> {
+    first: &'a Written,
+    last: Lsn,
+    survived: bool,
+    why: &'static str,
+}
+
+impl Fate<'_> {
+    fn of(written: &Written, crash: Crash, last: Lsn) -> Fate<'_> {
+        let survived = written.lsn <= last;
+        let why = match (survived, written.synced, written.left) {
+            (true, true, _) => "it was synced before the crash",
+            (true, false, _) if crash == Crash::Process => {
+                "the operating system had it, and outlives the process"
+            }
+            (true, false, _) => "luck: its bytes had reached the disk; nobody had promised that",
+            (false, true, _) => "IT WAS SYNCED: this is a bug of forelog",
+            (false, false, Left::Nothing) => "it was only in memory: the disk had none of its bytes",
+            (false, false, Left::Some) => {
+                "torn: some of its bytes had reached the disk, and its checksum tells"
+            }
+            (false, false, Left::All) => {
+                "its bytes are there, behind a record that is not: the log has no holes"
+            }
+        };
+        Fate { first: written, last: written.lsn, survived, why }
+    }
+
+    fn is_like(&self, other: &Fate<'_>) -> bool {
+        let known = |fate: &Fate<'_>| (fate.first.promised, fate.first.synced, fate.survived, fate.why);
+        known(self) == known(other)
+    }
+}
+
+/// So many that fared alike are shown one by one.
+const FEW: usize = 3;
+
+/// Answers with what became of each record. For people, many that fared alike are one row.
+fn answer(fates: &[Fate<'_>], out: &mut Output) -> Result<(), Failure> {
+    let is_for_machines = out.format().is_for_machines();
+    let mut rows = out.rows(&["lsn", "written", "acknowledged", "synced", "survived", "why"])?;
+    for alike in fates.chunk_by(Fate::is_like) {
+        let (shown, last) = match alike {
+            [first, .., last] if alike.len() > FEW && !is_for_machines => {
+                (std::slice::from_ref(first), Some(last))
+            }
+            alike => (alike, None),
+        };
+        for fate in shown {
+            let written = fate.first;
+            let lsn = match last {
+                Some(last) => Cell::text(format!("{}–{}", written.lsn, last.last)),
+                None => written.lsn.into(),
+            };
+            let what = match last {
+                Some(_) => Cell::text(format!("{} records", alike.len())),
+                None => written.what.cell(),
+            };
+            let promised =
+                written.promised.map_or(Cell::text("-"), |promised| Cell::text(promised.to_string()));
+            let yes_or_no = |yes: bool| Cell::text(if yes { "yes" } else { "no" });
+            rows.row(&[
+                lsn,
+                what,
+                promised,
+                yes_or_no(written.synced),
+                yes_or_no(fate.survived),
+                Cell::text(fate.why),
+            ])?;
+        }
+    }
+    rows.finish()
+}
