@@ -86,6 +86,11 @@ fn cli_page() {
 }
 
 #[test]
+fn tour() {
+    check("docs/guide/tour.md");
+}
+
+#[test]
 fn a_stale_line_is_noticed() {
     for (pattern, line, same) in [
         ("43 records", "43 records", true),

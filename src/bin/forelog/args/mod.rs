@@ -157,6 +157,9 @@ pub struct Lab {
     /// Run the lines of a file, or of standard input with -
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
+    /// Begin with a walk through the lab, in a dozen steps
+    #[arg(long, conflicts_with = "script")]
+    pub tour: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,9 @@
 //! `backup` and `restore`: stores made from another.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use forelog::storage::{RealDisk, Storage};
 use forelog::{Copied, Db, Error, Lsn, RestoreTarget};
 use jiff::Timestamp;
 
@@ -22,7 +26,18 @@ pub fn run_restore(args: &Restore, app: &mut App) -> Result<Outcome, Failure> {
         (None, Some(time)) => RestoreTarget::TimeUs(micros(time)?),
         (None, None) => RestoreTarget::Latest,
     };
-    let copied = Db::restore(&args.source, &args.out, target).map_err(|error| match error {
+    restore(Arc::new(RealDisk), &args.source, &args.out, target, app)
+}
+
+/// Makes a store of what another one, or an archive, on the same disk held at some LSN or time.
+pub fn restore(
+    disk: Arc<dyn Storage>,
+    source: &Path,
+    out: &Path,
+    target: RestoreTarget,
+    app: &mut App,
+) -> Result<Outcome, Failure> {
+    let copied = Db::restore_on(disk, source, out, target).map_err(|error| match error {
         Error::InvalidOption { option: "to_lsn", reason } => Failure::Usage(format!("--to-lsn: {reason}")),
         other => other.into(),
     })?;

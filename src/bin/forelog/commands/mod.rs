@@ -38,7 +38,7 @@ pub struct App {
 pub fn run(cli: Cli) -> Result<Outcome, Failure> {
     let out = Output::stdout(cli.globals.format, cli.globals.color, cli.globals.redact);
     let mut app = App { globals: cli.globals, out };
-    let outcome = dispatch(cli.command.unwrap_or(Command::Lab(Lab { script: None })), &mut app);
+    let outcome = dispatch(cli.command.unwrap_or(Command::Lab(Lab { script: None, tour: false })), &mut app);
     // Also after a failure: what was answered until then is true.
     let flushed = app.out.flush();
     outcome.and_then(|outcome| flushed.map(|()| outcome))

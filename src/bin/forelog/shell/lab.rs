@@ -9,7 +9,7 @@
 //! Nothing is staged. What was written is read from the files, and so is what is left of it; what is synced, the engine
 //! said before it was thrown away, and what survives, the one that comes after it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forelog::format::record::RecordKind;
@@ -45,6 +45,7 @@ pub enum Crash {
 #[derive(Debug)]
 pub struct Lab {
     disk: SimDisk,
+    dir: PathBuf,
     /// Up to here everything was told about by the last recovery.
     told: Lsn,
     /// Up to which LSN commands have answered, and what that promised. In order.
@@ -73,23 +74,25 @@ enum Left {
 impl Lab {
     /// A disk with nothing on it.
     pub fn new() -> Lab {
-        Lab { disk: SimDisk::new(1), told: Lsn::ZERO, promised: Vec::new(), crashed: None }
+        Lab { disk: SimDisk::new(1), dir: DIR.into(), told: Lsn::ZERO, promised: Vec::new(), crashed: None }
     }
 
     /// Where its store is.
     pub fn site(&self) -> Site {
-        Site { disk: Arc::new(self.disk.clone()), dir: Path::new(DIR).to_path_buf() }
+        Site { disk: Arc::new(self.disk.clone()), dir: self.dir.clone() }
     }
 
     /// The options of its store. Nothing happens in the background: what is seen is what the user did.
     pub fn options(&self, options: Options) -> Options {
-        options
-            .storage(Arc::new(self.disk.clone()))
-            .segment_bytes(SEGMENT_BYTES)
-            .archive(Some(Path::new(ARCHIVE)))
-            .checkpoint_after_bytes(None)
-            .idle_mark(None)
-            .spare_ahead(false)
+        let options = options.storage(Arc::new(self.disk.clone())).segment_bytes(SEGMENT_BYTES);
+        let options = options.checkpoint_after_bytes(None).idle_mark(None).spare_ahead(false);
+        // An archive is one store's.
+        if self.dir == Path::new(DIR) { options.archive(Some(Path::new(ARCHIVE))) } else { options }
+    }
+
+    /// From now on another store of the disk is worked on.
+    pub fn turn_to(&mut self, dir: &Path) {
+        *self = Lab { disk: self.disk.clone(), dir: dir.to_path_buf(), ..Lab::new() };
     }
 
     /// A command has answered: everything up to this LSN is acknowledged.
@@ -97,6 +100,11 @@ impl Lab {
         if self.promised.last().is_none_or(|(last, _)| *last < visible) {
             self.promised.push((visible, durability));
         }
+    }
+
+    /// True from a crash until the recovery.
+    pub fn has_crashed(&self) -> bool {
+        self.crashed.is_some()
     }
 
     /// Flips a bit of a file, as a disk does that rots.
@@ -115,12 +123,13 @@ impl Lab {
 
     /// Throws the engine away without a goodbye, and with it what the disk had not made durable. Returns how many records
     /// were not synced.
-    pub fn crash(&mut self, db: Db, crash: Crash) -> Result<usize, Failure> {
+    pub fn crash(&mut self, db: Db, crash: Crash) -> usize {
         let synced = db.durable_lsn();
         let before = self.disk.fork();
         // As another process would read it: all that was written, synced or not.
-        let log = care::read_log_on(Arc::new(self.disk.fork().kill()), DIR)?;
-        let records: Vec<Record> = log.collect::<forelog::Result<_>>()?;
+        let log = care::read_log_on(Arc::new(self.disk.fork().kill()), &self.dir);
+        // What is damaged ends it. The crash comes all the same, and the recovery says what is wrong.
+        let records: Vec<Record> = log.map_or(Vec::new(), |log| log.map_while(Result::ok).collect());
         self.disk = match crash {
             Crash::Process => self.disk.kill(),
             Crash::Cut => self.disk.power_cut(&Outcome::None),
@@ -131,12 +140,12 @@ impl Lab {
         let written: Vec<Written> = new.map(|record| self.written(&before, record, synced)).collect();
         let unsynced = written.iter().filter(|written| !written.synced).count();
         self.crashed = Some((crash, written));
-        Ok(unsynced)
+        unsynced
     }
 
     fn written(&self, before: &SimDisk, record: &Record, synced: Lsn) -> Written {
         let bytes = |disk: &SimDisk| {
-            let file = disk.read_file(Path::new(DIR).join(&*record.file)).unwrap_or_default();
+            let file = disk.read_file(self.dir.join(&*record.file)).unwrap_or_default();
             let begin = usize::try_from(record.offset).unwrap_or(usize::MAX).min(file.len());
             let len = usize::try_from(record.bytes).unwrap_or(usize::MAX).min(file.len() - begin);
             file[begin..begin + len].to_vec()
@@ -164,7 +173,7 @@ impl Lab {
         }
         let db = open(self)?;
         let last = db.recovery_report().log.last_lsn;
-        let (crash, written) = self.crashed.take().unwrap_or((Crash::Process, Vec::new()));
+        let Some((crash, written)) = self.crashed.take() else { return Ok(db) };
         self.told = db.visible_lsn();
         self.promised = vec![(self.told, Durability::Sync)];
         let fates: Vec<Fate<'_>> = written.iter().map(|written| Fate::of(written, crash, last)).collect();

@@ -18,6 +18,7 @@ pub mod script;
 pub mod session;
 mod settings;
 mod table;
+mod tour;
 mod trace;
 pub mod verb;
 mod verbs;
@@ -50,6 +51,9 @@ pub fn run_lab(args: &args::Lab, app: &mut App) -> Result<Outcome, Failure> {
     let mut session = Session::new(db, lab.site(), app, trace);
     session.lab = Some(lab);
     let ended = match &args.script {
+        None if args.tour => {
+            tour::run(&mut session).map(drop).and_then(|()| go_on_at_a_terminal(&mut session))
+        }
         None => converse(&mut session),
         Some(path) => {
             let mut script = script::open(path)?;
@@ -62,9 +66,21 @@ pub fn run_lab(args: &args::Lab, app: &mut App) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// After the tour: whoever sits there may go on in the lab.
+fn go_on_at_a_terminal(session: &mut Session<'_>) -> Result<(), Failure> {
+    if session.finished || !is_at_a_terminal() {
+        return Ok(());
+    }
+    converse(session)
+}
+
+fn is_at_a_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 /// Takes lines from whoever is there.
 fn converse(session: &mut Session<'_>) -> Result<(), Failure> {
-    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+    if is_at_a_terminal() {
         interrupt::listen();
         session.interactive = true;
         editor::run(session)

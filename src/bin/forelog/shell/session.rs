@@ -1,9 +1,10 @@
 //! A session: an open store, and what its user has set. It runs lines, wherever they come from.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use forelog::{DEFAULT_KEYSPACE, Db, Durability, Keyspace, WriteBatch, WriteOptions};
+use forelog::{CreateMode, DEFAULT_KEYSPACE, Db, Durability, Keyspace, WriteBatch, WriteOptions};
 
 use super::lab::Lab;
 use super::line::{Word, split};
@@ -75,8 +76,27 @@ impl Session<'_> {
 
     /// The open store.
     pub fn db(&self) -> Result<&Db, Failure> {
-        let crashed = || Failure::Usage("the store has crashed; recover opens what is left of it".to_owned());
-        self.open.as_ref().ok_or_else(crashed)
+        let what = match &self.lab {
+            Some(lab) if lab.has_crashed() => "the store has crashed; recover opens what is left of it",
+            _ => "no store is open; .open DIR opens one",
+        };
+        self.open.as_ref().ok_or_else(|| Failure::Usage(what.to_owned()))
+    }
+
+    /// Opens another store of the same disk, which must be there.
+    pub fn turn_to(&mut self, dir: &Path) -> Result<(), Failure> {
+        let options = super::options(&self.app.globals, &self.trace).create(CreateMode::Never);
+        let options = match &mut self.lab {
+            None => options,
+            Some(lab) => {
+                lab.turn_to(dir);
+                lab.options(options)
+            }
+        };
+        self.site.dir = dir.to_path_buf();
+        DEFAULT_KEYSPACE.clone_into(&mut self.keyspace);
+        self.open = Some(store::open_with(dir, options, &self.app.globals)?);
+        Ok(())
     }
 
     /// The keyspace of commands that name none.
@@ -155,7 +175,8 @@ impl Session<'_> {
         let dir = &self.site.dir;
         let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy();
         let Some(db) = &self.open else {
-            let write = |color: bool| format!("{name} {}> ", paint(color, LOSS, "crashed"));
+            let state = if self.lab.as_ref().is_some_and(Lab::has_crashed) { "crashed" } else { "not open" };
+            let write = |color: bool| format!("{name} {}> ", paint(color, LOSS, state));
             return (write(false), write(color));
         };
         let (visible, unsynced) = (db.visible_lsn(), unsynced(db));

@@ -11,6 +11,7 @@ use super::verb::{Call, Verb, unknown};
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
 use crate::output::Format;
+use crate::store;
 
 /// How many lines `.history` shows.
 const HISTORY_LINES: usize = 20;
@@ -79,6 +80,16 @@ pub fn read(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> 
     let result = script::run(session, &mut *lines, script::OnFailure::Stop);
     session.depth -= 1;
     result.map(|()| Outcome::Done)
+}
+
+pub fn open(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let dir = Path::new(call.text(0)?.unwrap_or_default());
+    session.finish()?;
+    if let Some(db) = session.open.take() {
+        store::close(db, &session.app.globals)?;
+    }
+    session.turn_to(dir)?;
+    Ok(Outcome::Done)
 }
 
 pub fn once(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {

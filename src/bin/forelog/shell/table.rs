@@ -177,6 +177,22 @@ pub static VERBS: &[Verb] = &[
         run: verbs::recover,
     },
     Verb {
+        name: "restore",
+        args: &[required("SRC", Kind::File), required("OUT", Kind::File)],
+        options: &[valued("to-lsn", "N", Kind::Number, "the state after this LSN; otherwise the newest")],
+        about: "make a store of what a store or an archive held",
+        reads: false,
+        run: verbs::restore,
+    },
+    Verb {
+        name: "tour",
+        args: &[],
+        options: &[],
+        about: "in the lab: a walk through it, in a dozen steps",
+        reads: false,
+        run: verbs::tour,
+    },
+    Verb {
         name: "damage",
         args: &[required("FILE@OFFSET", Kind::File)],
         options: &[],
@@ -231,6 +247,14 @@ pub static VERBS: &[Verb] = &[
         about: "run the lines of a file",
         reads: false,
         run: settings::read,
+    },
+    Verb {
+        name: ".open",
+        args: &[required("DIR", Kind::File)],
+        options: &[],
+        about: "close this store, and open another one",
+        reads: false,
+        run: settings::open,
     },
     Verb {
         name: ".once",

@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use forelog::storage::Rest;
-use forelog::{Keyspace, WriteBatch};
+use forelog::{Keyspace, RestoreTarget, WriteBatch};
 
 use super::lab::{Crash, Lab};
 use super::options;
 use super::session::Session;
+use super::tour;
 use super::verb::Call;
 use crate::commands::App;
 use crate::commands::inspect::Place;
 use crate::commands::scan::{Keys, Scan};
 use crate::commands::{
-    checkpoint as checkpoint_command, data, info as info_command, inspect as inspect_command,
-    log as log_command, map as map_command, scan as scan_command, verify as verify_command,
-    why as why_command,
+    checkpoint as checkpoint_command, copies as copies_command, data, info as info_command,
+    inspect as inspect_command, log as log_command, map as map_command, scan as scan_command,
+    verify as verify_command, why as why_command,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
@@ -183,7 +184,7 @@ pub fn crash(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure>
     let dropped = session.batch.take().map_or(0, |batch| batch.len());
     let Session { lab: Some(lab), open, .. } = session else { return Err(only_in_the_lab("crash")) };
     let Some(db) = open.take() else { return Ok(Outcome::Done) };
-    let unsynced = lab.crash(db, crash)?;
+    let unsynced = lab.crash(db, crash);
     session.site = lab.site();
     if dropped > 0 {
         say(format_args!("the open batch of {dropped} is gone: it was nowhere but in the process"));
@@ -202,6 +203,20 @@ pub fn recover(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> 
     let db = lab.recover(open, out)?;
     session.open = Some(db);
     Ok(Outcome::Done)
+}
+
+pub fn restore(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    session.settle();
+    let target = call.number("to-lsn")?.map_or(RestoreTarget::Latest, |lsn| RestoreTarget::Lsn(lsn.into()));
+    let [from, into] = [call.text(0)?, call.text(1)?].map(Option::unwrap_or_default);
+    copies_command::restore(session.site.disk.clone(), from.as_ref(), into.as_ref(), target, session.app)
+}
+
+pub fn tour(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
+    if session.lab.is_none() {
+        return Err(only_in_the_lab("tour"));
+    }
+    tour::run(session)
 }
 
 pub fn damage(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
