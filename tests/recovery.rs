@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use forelog::event::{Event, Listener};
 use forelog::format::batch_body;
-use forelog::storage::{Outcome, SimDisk};
-use forelog::{Db, Durability, Error, Lsn, Options, RecoveryMode, WriteBatch, WriteOptions, care};
+use forelog::format::segment::SegmentHeader;
+use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, SimDisk};
+use forelog::{Checksum, Db, Durability, Error, Lsn, Options, RecoveryMode, WriteBatch, WriteOptions, care};
 
 use support::{DIR, data, log_on, payload, records_of, segments, store_on};
 
@@ -247,4 +248,69 @@ fn what_is_not_proven_is_found_in_a_long_segment() {
         let successor = torn && proven > 0;
         assert_eq!(after.segments().len(), 1 + usize::from(successor), "{proven} {torn}");
     }
+}
+
+/// A sync failed and left its pages clean and lost, as Linux does; opening writes again what nothing proves to be durable, all
+/// of it, however long it is.
+#[test]
+fn what_a_lost_sync_left_is_written_again_to_its_end() {
+    let disk = SimDisk::new(1);
+    let log = || log_on(&disk).segment_bytes(2 << 20).durability(Durability::Buffered);
+    let wal = log().open(DIR).unwrap();
+    (0..300).for_each(|number| _ = wal.append(&payload(number, 5000)).unwrap()); // more than a window
+    disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync));
+    wal.sync().unwrap_err();
+    disk.clear_faults();
+    drop(wal);
+    let wal = log().open(DIR).unwrap();
+    assert_eq!(wal.report().rewritten, 300);
+    assert_eq!(wal.durable_lsn(), Lsn::new(300));
+    let wal = log_on(&disk.power_cut(&Outcome::None)).open(DIR).unwrap();
+    assert_eq!(data(&records_of(&wal)).len(), 300);
+}
+
+/// The segment that takes over from a torn one has room for all that was in it and takes its checksums as they are, whatever
+/// the options are now; and it proves what it has taken over.
+#[test]
+fn what_takes_over_from_a_torn_segment() {
+    let disk = SimDisk::new(1);
+    disk.set_clock_us(5_000_000);
+    let log = log_on(&disk).segment_bytes(65_536).durability(Durability::Buffered);
+    let wal = log.checksum(Checksum::Crc32).open(DIR).unwrap();
+    let expected: Vec<_> = (1..=20).map(|number| (number, payload(number, 2000))).collect();
+    expected.iter().for_each(|(_, payload)| _ = wal.append(payload).unwrap());
+    let disk = disk.power_cut(&Outcome::All);
+    let path = segments(&disk).remove(0);
+    let mut bytes = disk.read_file(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end + 9..end + 40].fill(0xAB);
+    disk.write_file(&path, &bytes);
+    disk.set_clock_us(1_000_000);
+    let other_options = |disk: &SimDisk| log_on(disk).segment_bytes(8192).checksum(Checksum::Xxh3);
+    let wal = other_options(&disk).open(DIR).unwrap();
+    assert_eq!(data(&records_of(&wal)), expected);
+    let killed = disk.kill();
+    let successor = killed.read_file(&path).unwrap();
+    let header = SegmentHeader::decode(&successor).unwrap();
+    assert_eq!((header.file_len, header.checksum, header.proven_to), (65_536, Checksum::Crc32, Lsn::new(20)));
+    assert!(header.created_us >= 5_000_000, "not earlier than what is in it");
+    assert_eq!(data(&records_of(&other_options(&killed.fork()).open(DIR).unwrap())), expected);
+    // The last record is proven now: damage in it is no torn end.
+    let mut damaged = successor;
+    let end = damaged.iter().rposition(|byte| *byte != 0).unwrap();
+    damaged[end - 100] ^= 1;
+    killed.write_file(&path, &damaged);
+    assert!(matches!(other_options(&killed).open(DIR), Err(Error::Corruption(_))));
+}
+
+/// What a process that died was still making is nobody's, and goes.
+#[test]
+fn unfinished_files_go() {
+    let disk = SimDisk::new(1);
+    log_on(&disk).open(DIR).unwrap().close().unwrap();
+    let left = format!("{DIR}/spare.tmp");
+    disk.write_file(&left, b"half a segment");
+    let wal = log_on(&disk).open(DIR).unwrap();
+    assert_eq!(disk.read_file(&left), None);
+    wal.close().unwrap();
 }

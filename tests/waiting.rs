@@ -485,12 +485,37 @@ fn an_interval_is_kept_without_a_thread() {
     if std::env::var("RUST_MIN_STACK").is_ok_and(|stack| stack == TOO_MUCH) {
         return interval_without_a_thread();
     }
-    let name = "an_interval_is_kept_without_a_thread";
+    in_a_process_of_its_own("an_interval_is_kept_without_a_thread", ("RUST_MIN_STACK", TOO_MUCH));
+}
+
+/// Runs one test of this file again, with something in its environment that tells it so.
+fn in_a_process_of_its_own(test: &str, told: (&str, &str)) {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    let again = again.args([name, "--test-threads=1"]).env("RUST_MIN_STACK", TOO_MUCH);
-    let output = again.output().unwrap();
+    let output = again.args([test, "--test-threads=1"]).env(told.0, told.1).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+/// A closed store leaves no thread behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_close_ends_the_background_thread() {
+    const ALONE: &str = "FORELOG_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        return in_a_process_of_its_own("a_close_ends_the_background_thread", (ALONE, "1"));
+    }
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = threads();
+    for _ in 0..5 {
+        let interval = Durability::Interval(Duration::from_secs(60));
+        let db = store_on(&SimDisk::new(1)).durability(interval).open(DIR).unwrap();
+        db.put("a", "1").unwrap();
+        db.close().unwrap();
+        let wal = log_on(&SimDisk::new(1)).durability(interval).open(DIR).unwrap();
+        wal.append(b"a").unwrap();
+        wal.close().unwrap();
+    }
+    assert_eq!(threads(), before);
 }
 
 fn interval_without_a_thread() {
