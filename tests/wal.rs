@@ -167,6 +167,11 @@ fn segments_are_read_in_parallel() {
     wal.append_with(&[b"not durable"], Durability::Buffered).unwrap();
     let readers = wal.segment_readers();
     assert!(readers.len() > 5);
+    let named: Vec<_> = readers.iter().map(|reader| (reader.file(), reader.base_lsn())).collect();
+    let segments = wal.segments();
+    assert!(
+        named.iter().eq(&segments.iter().map(|one| (one.file.to_string(), one.base_lsn)).collect::<Vec<_>>())
+    );
     let mut found: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = readers
             .into_iter()
@@ -176,6 +181,39 @@ fn segments_are_read_in_parallel() {
     });
     found.sort();
     assert_eq!(found, expected);
+}
+
+/// What somebody reads stays until all who read it have gone on or gone.
+#[test]
+fn what_is_being_read_stays() {
+    let wal = log_on(&SimDisk::new(1)).open(DIR).unwrap();
+    (1..=60).for_each(|number| _ = wal.append(&payload(number, 900)).unwrap());
+    let end = wal.last_lsn();
+    let bases: Vec<_> = wal.segments().iter().map(|segment| segment.base_lsn).collect();
+    let first = wal.read_from(Lsn::new(1)).unwrap();
+    let again = wal.read_from(Lsn::new(1)).unwrap();
+    let mut later = wal.read_from(bases[3]).unwrap();
+    assert_eq!(wal.remove_before(end).unwrap(), 0);
+    drop(first);
+    assert_eq!(wal.remove_before(end).unwrap(), 0, "there is another one");
+    drop(again);
+    assert_eq!(wal.remove_before(end).unwrap(), 3);
+    assert_eq!(later.by_ref().take_while(|record| record.as_ref().unwrap().lsn < bases[5]).count(), 8);
+    assert_eq!(wal.remove_before(end).unwrap(), 2, "it has gone on");
+    drop(later);
+    assert_eq!(wal.remove_before(end).unwrap(), bases.len() - 6);
+}
+
+/// Whoever reads from outside knows whether there is a writer.
+#[test]
+fn a_reader_from_outside_knows_of_a_writer() {
+    let disk = SimDisk::new(1);
+    let wal = log_on(&disk).open(DIR).unwrap();
+    wal.append(b"a").unwrap();
+    let look = || LogReader::open_on(Arc::new(disk.clone()), DIR).unwrap();
+    assert!(look().is_live());
+    wal.close().unwrap();
+    assert!(!look().is_live());
 }
 
 #[test]

@@ -182,3 +182,21 @@ fn log_follow() {
     assert_eq!(follow.wait().unwrap().code(), Some(130));
     assert_eq!(place.run(&["log", "demo", "--follow", "--to-lsn", "1"]).code, 2);
 }
+
+/// Each workload runs, has a rate and a limit, and leaves nothing behind.
+#[test]
+fn bench() {
+    let place = Place::new();
+    let rows = place.ok(&["-f", "json", "-q", "bench", "--seconds", "0.01", "--rounds", "1"]).json();
+    assert_eq!(rows.len(), 5);
+    for row in &rows {
+        assert!(
+            row["per_second"].as_u64().unwrap() > 0 && row["limit_per_second"].as_u64().unwrap() > 0,
+            "{row}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0, "nothing stays");
+    let error = place.fails(&["bench", "durable-putt"], 2, "usage");
+    assert!(error["error"].as_str().unwrap().contains("did you mean \"durable-put\""), "{error}");
+    assert_eq!(place.run(&["bench", "--seconds", "0"]).code, 2);
+}

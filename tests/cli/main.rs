@@ -12,3 +12,5 @@ mod output;
 mod shell;
 mod support;
 mod system;
+#[cfg(unix)]
+mod terminal;

@@ -88,3 +88,23 @@ pub struct Log {
     #[arg(long, conflicts_with_all = ["stats", "to_lsn"])]
     pub follow: bool,
 }
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Only this one: durable-put, shared-put, buffered-put, get, open
+    pub workload: Option<String>,
+    /// The directory whose disk is measured; nothing stays in it
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// How many rounds, of which the median is told
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.01..=600.0).contains(&seconds) { Ok(seconds) } else { Err("0.01 to 600 are possible".to_owned()) }
+}

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use forelog::{Checksum, Durability, Retention};
 
-pub use care::{Backup, CrashTest, Inspect, Log, Prune, Repair, Restore};
+pub use care::{Backup, Bench, CrashTest, Inspect, Log, Prune, Repair, Restore};
 
 use crate::escape;
 use crate::failure::Failure;
@@ -134,6 +134,8 @@ pub enum Command {
     Restore(Restore),
     /// Cut the power of a simulated disk, again and again, and check what is left each time
     CrashTest(CrashTest),
+    /// Measure what this disk and a store on it can do, each beside its limit
+    Bench(Bench),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -3,6 +3,7 @@
 //! A file holds the command as the command line calls it (open, do, close), and below it what it does on an open
 //! store, which the shell calls too.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod copies;
 pub mod crash_test;
@@ -69,6 +70,7 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Verify(args) => verify::run(&args, app),
         Command::Repair(args) => repair::run(&args, app),
         Command::CrashTest(args) => crash_test::run(&args, app),
+        Command::Bench(args) => bench::run(&args, app),
         Command::Completions { shell } => manual::completions(shell, app),
         Command::Man => manual::page(app),
         Command::Other(words) => Err(manual::unknown(&words)),
