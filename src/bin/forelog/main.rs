@@ -24,6 +24,7 @@ mod progress;
 mod shell;
 mod store;
 mod suggest;
+mod watched;
 
 use std::ffi::OsString;
 use std::path::Path;

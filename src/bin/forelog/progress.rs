@@ -16,14 +16,28 @@ pub struct Progress {
     done: u64,
     begun: Instant,
     wanted: bool,
+    /// What is counted, where the total is not known, is bytes.
+    of_bytes: bool,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Nothing is done yet. `total` is `None` where it is not known.
     pub fn new(verb: &'static str, total: Option<u64>, quiet: bool) -> Progress {
-        let wanted = !quiet && io::stderr().is_terminal();
-        Progress { verb, total, done: 0, begun: Instant::now(), wanted, bar: None }
+        let wanted = Progress::is_wanted(quiet);
+        Progress { verb, total, done: 0, begun: Instant::now(), wanted, of_bytes: false, bar: None }
+    }
+
+    /// Bytes are counted, and nobody knows how many there will be.
+    pub fn of_bytes(verb: &'static str, quiet: bool) -> Progress {
+        let mut progress = Progress::new(verb, None, quiet);
+        progress.of_bytes = true;
+        progress
+    }
+
+    /// Whether anybody would see a bar.
+    pub fn is_wanted(quiet: bool) -> bool {
+        !quiet && io::stderr().is_terminal()
     }
 
     /// So much more is done.
@@ -44,6 +58,9 @@ impl Progress {
         // Not the whole width: the `^C` that a terminal shows must not begin a new line, which would stay.
         let (bar, template) = match self.total {
             Some(total) => (ProgressBar::new(total), "{msg} {bytes} of {total_bytes} {bar:24} {eta} to go"),
+            None if self.of_bytes => {
+                (ProgressBar::new_spinner(), "{msg} {bytes} {spinner} {bytes_per_sec} {elapsed}")
+            }
             None => (ProgressBar::new_spinner(), "{msg} {human_pos} {spinner} {per_sec}"),
         };
         // A template that is wrong shows indicatif's own bar instead.

@@ -84,8 +84,8 @@ pub fn open_to_write(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
 }
 
 /// Opens for writing a store that must be there.
-pub fn open_existing(dir: &Path, globals: &Globals) -> Result<Db, Failure> {
-    open_with(dir, options(globals).create(CreateMode::Never), globals)
+pub fn open_existing(dir: &Path, disk: Arc<dyn Storage>, globals: &Globals) -> Result<Db, Failure> {
+    open_with(dir, options(globals).storage(disk).create(CreateMode::Never), globals)
 }
 
 /// Opens for writing with more options, and says what that has changed.

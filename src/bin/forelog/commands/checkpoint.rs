@@ -1,19 +1,26 @@
 //! `checkpoint` and `prune`: what opening must replay, and what may go.
 
+use std::sync::Arc;
+
 use forelog::Db;
 use forelog::retention::{FileReason, PruneReport};
+use forelog::storage::RealDisk;
 
 use super::App;
 use crate::args::{Dir, Prune};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Fields, Format, Output};
 use crate::store;
+use crate::watched::on_disk;
 
 pub fn run_checkpoint(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
-    let db = store::open_existing(&args.dir, &app.globals)?;
-    let outcome = checkpoint(&db, &mut app.out)?;
-    store::close(db, &app.globals)?;
-    Ok(outcome)
+    let globals = app.globals.clone();
+    on_disk("read and written", &globals, |disk| {
+        let db = store::open_existing(&args.dir, disk, &globals)?;
+        let outcome = checkpoint(&db, &mut app.out)?;
+        store::close(db, &globals)?;
+        Ok(outcome)
+    })
 }
 
 /// Takes a checkpoint of an open store.
@@ -24,7 +31,7 @@ pub fn checkpoint(db: &Db, out: &mut Output) -> Result<Outcome, Failure> {
 }
 
 pub fn run_prune(args: &Prune, app: &mut App) -> Result<Outcome, Failure> {
-    let db = store::open_existing(&args.dir, &app.globals)?;
+    let db = store::open_existing(&args.dir, Arc::new(RealDisk), &app.globals)?;
     let outcome = prune(&db, args.dry_run, &mut app.out)?;
     store::close(db, &app.globals)?;
     Ok(outcome)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use forelog::storage::{RealDisk, Storage};
+use forelog::storage::Storage;
 use forelog::{Copied, Db, Error, Lsn, RestoreTarget};
 use jiff::Timestamp;
 
@@ -12,11 +12,15 @@ use crate::args::{Backup, Restore};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::store;
+use crate::watched::on_disk;
 
 pub fn run_backup(args: &Backup, app: &mut App) -> Result<Outcome, Failure> {
-    let db = store::open_existing(&args.dir, &app.globals)?;
-    let copied = db.backup(&args.out)?;
-    store::close(db, &app.globals)?;
+    let copied = on_disk("read and written", &app.globals, |disk| {
+        let db = store::open_existing(&args.dir, disk, &app.globals)?;
+        let copied = db.backup(&args.out)?;
+        store::close(db, &app.globals)?;
+        Ok::<_, Failure>(copied)
+    })?;
     answer(&copied, &mut app.out)
 }
 
@@ -26,7 +30,8 @@ pub fn run_restore(args: &Restore, app: &mut App) -> Result<Outcome, Failure> {
         (None, Some(time)) => RestoreTarget::TimeUs(micros(time)?),
         (None, None) => RestoreTarget::Latest,
     };
-    restore(Arc::new(RealDisk), &args.source, &args.out, target, app)
+    let globals = app.globals.clone();
+    on_disk("read and written", &globals, |disk| restore(disk, &args.source, &args.out, target, app))
 }
 
 /// Makes a store of what another one, or an archive, on the same disk held at some LSN or time.

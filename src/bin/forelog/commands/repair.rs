@@ -7,17 +7,19 @@ use super::App;
 use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Fields, Format, Output};
+use crate::watched::on_disk;
 
 pub fn run(args: &args::Repair, app: &mut App) -> Result<Outcome, Failure> {
     let (dir, globals) = (&args.dir, app.globals.clone());
-    let plan = || care::plan_repair(dir);
+    let plan = || on_disk("read", &globals, |disk| care::plan_repair_on(disk, dir));
     let repair = match (&args.out, args.apply) {
         (_, false) => plan()?,
-        (Some(out), true) => care::salvage(dir, out).map_err(|error| match error {
+        (Some(out), true) => on_disk("read and written", &globals, |disk| care::salvage_on(disk, dir, out))
+            .map_err(|error| match error {
             Error::InvalidOption { option: "out", reason } => Failure::Usage(format!("--out: {reason}")),
             other => other.into(),
         })?,
-        (None, true) => care::repair(dir)?,
+        (None, true) => on_disk("read", &globals, |disk| care::repair_on(disk, dir))?,
     };
     answer(&repair, &mut app.out)?;
     app.out.flush()?;

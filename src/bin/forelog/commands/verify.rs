@@ -8,9 +8,10 @@ use crate::args::Dir;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Fields, Format, Output};
 use crate::store::Site;
+use crate::watched::on_disk;
 
 pub fn run(args: &Dir, app: &mut App) -> Result<Outcome, Failure> {
-    let verification = care::verify(&args.dir)?;
+    let verification = on_disk("verified", &app.globals, |disk| care::verify_on(disk, &args.dir))?;
     if verification.status == LogStatus::Live {
         say_live(&app.globals);
     }

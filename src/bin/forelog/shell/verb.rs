@@ -208,7 +208,15 @@ pub fn parse(words: &[Word]) -> Result<Option<(&'static Verb, Call)>, Failure> {
 /// What is said about a word that is no command.
 pub fn unknown(word: &[u8]) -> Failure {
     let word = String::from_utf8_lossy(word);
-    let hint = did_you_mean(&word, VERBS.iter().map(|verb| verb.name));
+    // What other shells call it.
+    let ours = match &*word {
+        "exit" | "bye" | ".exit" => ".quit",
+        "set" => "put",
+        "delete" | "remove" | "rm" => "del",
+        "list" | "ls" | "range" => "scan",
+        other => other,
+    };
+    let hint = did_you_mean(ours, VERBS.iter().map(|verb| verb.name));
     let hint = if hint.is_empty() { "; .help names them all".to_owned() } else { hint };
     Failure::Usage(format!("there is no command {word:?}{hint}"))
 }
@@ -245,6 +253,7 @@ mod tests {
             Ok(_) => panic!("{line}"),
         };
         check("pt a 1", r#"there is no command "pt"; did you mean "put"?"#);
+        check("exit", r#"there is no command "exit"; did you mean ".quit"?"#);
         check("xyzzy", r#"there is no command "xyzzy"; .help names them all"#);
         check("get", "KEY is missing (usage: get KEY [--keyspace NAME])");
         check("get a b", "too many words: put quotes around spaces (usage: get KEY [--keyspace NAME])");
