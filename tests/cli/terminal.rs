@@ -172,7 +172,7 @@ fn the_prompt_counts_what_a_power_cut_would_take() {
     shell.types("crash\r");
     shell.shows("lab crashed> ");
     shell.types("recover\r");
-    shell.shows("the disk had none of its bytes");
+    shell.shows("it was in memory only");
     shell.shows("lab @0");
     shell.leaves();
 }

@@ -223,19 +223,13 @@ impl Fate<'_> {
     fn of(written: &Written, crash: Crash, last: Lsn) -> Fate<'_> {
         let survived = written.lsn <= last;
         let why = match (survived, written.synced, written.left) {
-            (true, true, _) => "it was synced before the crash",
-            (true, false, _) if crash == Crash::Process => {
-                "the operating system had it, and outlives the process"
-            }
-            (true, false, _) => "luck: its bytes had reached the disk; nobody had promised that",
+            (true, true, _) => "synced before the crash",
+            (true, false, _) if crash == Crash::Process => "the operating system has it",
+            (true, false, _) => "luck: it had reached the disk",
             (false, true, _) => "IT WAS SYNCED: this is a bug of forelog",
-            (false, false, Left::Nothing) => "it was only in memory: the disk had none of its bytes",
-            (false, false, Left::Some) => {
-                "torn: some of its bytes had reached the disk, and its checksum tells"
-            }
-            (false, false, Left::All) => {
-                "its bytes are there, behind a record that is not: the log has no holes"
-            }
+            (false, false, Left::Nothing) => "it was in memory only",
+            (false, false, Left::Some) => "torn: its checksum tells",
+            (false, false, Left::All) => "behind a record that is lost",
         };
         Fate { first: written, last: written.lsn, survived, why }
     }
