@@ -154,14 +154,14 @@ fn map() {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let rows: Vec<_> = lab(&lines).json().into_iter().filter(|row| row.get("what").is_some()).collect();
     let what: Vec<_> = rows.iter().map(|row| row["what"].as_str().unwrap()).collect();
-    assert_eq!(what, ["archive", "archived checkpoint", "checkpoint", "segment", "replayed"]);
+    assert_eq!(what, ["archive", "checkpoint", "checkpoint", "segment", "replayed"]);
     let number = |row: usize, field: &str| rows[row][field].as_u64().unwrap();
     assert_eq!(number(0, "last_lsn") + 1, number(3, "first_lsn"), "the archive ends where the log begins");
     assert_eq!(number(2, "last_lsn") + 1, number(4, "first_lsn"), "what follows the checkpoint is replayed");
     let place = Place::with(&[("a", "1")]);
     let mut drawn = place.command(&["-f", "table", "map", "demo"]);
     let drawn = String::from_utf8(drawn.env("LC_ALL", "C").output().unwrap().stdout).unwrap();
-    assert!(drawn.is_ascii() && drawn.contains("segment   ################################  1-"), "{drawn}");
+    assert!(drawn.is_ascii() && drawn.contains("segment   ##################  1-"), "{drawn}");
     place.fails(&["map", "nowhere"], 5, "no_store");
 }
 

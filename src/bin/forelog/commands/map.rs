@@ -2,14 +2,15 @@
 //! writer.
 //!
 //! ```text
-//! what        scale                         lsns   files  bytes  state
-//! archive     ██████████░░░░░░░░░░░░░░░░░░  1–26       2  15872  segments: archive
-//! checkpoint  ░░░░░░░░░█░░░░░░░░░░░░░░░░░░  26         1    512  the state at this LSN: 00000000000000000026-2-0.ckpt
-//! segment     ░░░░░░░░░░██████████████████  27–74      1   8192  the log ends here: 00000000000000000027.wal
-//! replayed    ░░░░░░░░░░██████████████████  27–74      1         what opening needs of the log
+//! what        scale               lsns   bytes  where
+//! archive     ██████░░░░░░░░░░░░  1–26   15872  archive, 2 files
+//! checkpoint  ░░░░░█░░░░░░░░░░░░  26       512  00000000000000000026-2-0.ckpt
+//! segment     ░░░░░░████████████  27–74   8192  00000000000000000027.wal
+//! replayed    ░░░░░░████████████  27–74         by opening
 //! ```
 
 use std::env;
+use std::io;
 use std::path::Path;
 
 use forelog::Lsn;
@@ -25,7 +26,7 @@ use crate::output::{Cell, Format, Output};
 use crate::store::Site;
 
 /// How many characters all LSNs take.
-const SCALE: u64 = 32;
+const SCALE: u64 = 18;
 
 /// So many segments at each end are drawn; those between them are one row.
 const SEGMENTS_AT_EACH_END: usize = 8;
@@ -62,22 +63,14 @@ fn draw(survey: &Survey, site: &Site, out: &mut Output) -> Result<Outcome, Failu
     let end = stretches.iter().map(|stretch| stretch.last).max().unwrap_or(Lsn::ZERO);
     let is_unicode = speaks_unicode();
     let mut rows = out.rows(match is_table {
-        true => &["what", "scale", "lsns", "files", "bytes", "state"],
+        true => &["what", "scale", "lsns", "bytes", "where"],
         false => &["what", "first_lsn", "last_lsn", "files", "bytes", "state", "file"],
     })?;
     for Stretch { what, file, first, last, files, bytes, state } in stretches {
-        let bytes = bytes.map_or(Cell::Absent, Cell::from);
+        let (what, bytes) = (Cell::text(what), bytes.map_or(Cell::Absent, Cell::from));
         if !is_table {
             let file = file.map_or(Cell::Absent, Cell::text);
-            rows.row(&[
-                Cell::text(what),
-                first.into(),
-                last.into(),
-                files.into(),
-                bytes,
-                Cell::text(state),
-                file,
-            ])?;
+            rows.row(&[what, first.into(), last.into(), files.into(), bytes, Cell::text(state), file])?;
             continue;
         }
         let lsns = match (first, last) {
@@ -86,17 +79,13 @@ fn draw(survey: &Survey, site: &Site, out: &mut Output) -> Result<Outcome, Failu
             (first, last) if is_unicode => format!("{first}–{last}"),
             (first, last) => format!("{first}-{last}"),
         };
-        let state = [Some(state.to_owned()).filter(|state| !state.is_empty()), file];
-        let state = state.into_iter().flatten().collect::<Vec<_>>().join(": ");
-        let scale = scale(first, last, end, is_unicode);
-        rows.row(&[
-            Cell::text(what),
-            Cell::text(scale),
-            Cell::text(lsns),
-            files.into(),
-            bytes,
-            Cell::text(state),
-        ])?;
+        let place = match (file, files) {
+            (Some(file), 2..) => format!("{file}, {files} files"),
+            (Some(file), _) => file,
+            (None, _) => state.to_owned(),
+        };
+        let scale = Cell::text(scale(first, last, end, is_unicode));
+        rows.row(&[what, scale, Cell::text(lsns), bytes, Cell::text(place)])?;
     }
     rows.finish()?;
     Ok(Outcome::Done)
@@ -159,7 +148,7 @@ fn stretches(survey: &Survey, site: &Site, drawn: bool) -> Result<Vec<Stretch>, 
         last: survey.visible_lsn,
         files: survey.segments.iter().filter(|segment| segment.last_lsn > base).count() as u64,
         bytes: None,
-        state: "what opening needs of the log",
+        state: "by opening",
     });
     Ok(found)
 }
@@ -169,16 +158,19 @@ fn archive(path: &Path, site: &Site) -> Result<Vec<Stretch>, Failure> {
     let listed = match site.disk.list(path) {
         Ok(listed) => listed,
         Err(source) => {
-            let source = source.to_string();
-            let state = "away, or never begun";
+            let why = if source.kind() == io::ErrorKind::NotFound {
+                "not there".to_owned()
+            } else {
+                source.to_string()
+            };
             let away = Stretch {
                 what: "archive",
-                file: Some(format!("{}: {source}", path.display())),
+                file: Some(format!("{}: {why}", path.display())),
                 first: Lsn::new(1),
                 last: Lsn::ZERO,
                 files: 0,
                 bytes: None,
-                state,
+                state: "away, or never begun",
             };
             return Ok(vec![away]);
         }
@@ -194,10 +186,10 @@ fn archive(path: &Path, site: &Site) -> Result<Vec<Stretch>, Failure> {
         if let Some((first, last)) = names::parse_archived(plain) {
             segments.push((first, last, bytes_of(name)?));
         } else if let Some(lsn) = names::parse_archived_checkpoint(plain) {
-            let (what, state) = ("archived checkpoint", "the state at this LSN");
+            let (what, state) = ("checkpoint", "the state at this LSN, archived");
             found.push(Stretch {
                 what,
-                file: Some(name.clone()),
+                file: Some(path.join(name).display().to_string()),
                 first: lsn,
                 last: lsn,
                 files: 1,
