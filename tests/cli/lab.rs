@@ -200,3 +200,17 @@ fn bench() {
     assert!(error["error"].as_str().unwrap().contains("did you mean \"durable-put\""), "{error}");
     assert_eq!(place.run(&["bench", "--seconds", "0"]).code, 2);
 }
+
+/// A trace names what a write hides, once.
+#[test]
+fn a_trace_names_the_version_that_is_hidden() {
+    let ran = lab(&["put a 1", ".trace on", "put a 2", "put b 1", "del a", "put a 3"]);
+    let published: Vec<_> = ran.err.lines().filter(|line| line.starts_with(" publish")).collect();
+    let expected = ["visible 2 (hides a@1)", "visible 3", "visible 4 (hides a@2)", "visible 5"];
+    assert_eq!(published, expected.map(|line| format!(" publish  {line}")));
+    assert!(ran.err.contains(" apply    a@2 (invisible)"), "{ran:?}");
+    let place = Place::new();
+    let ran =
+        place.run_with(&["--redact", "lab", "--script", "-"], b"put secret 1\n.trace on\nput secret 2\n");
+    assert!(!ran.err.contains("secret"), "{ran:?}");
+}

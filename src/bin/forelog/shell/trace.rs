@@ -5,12 +5,13 @@
 //!  append   LSN 43 → 00000000000000000001.wal @0x1a80, 64 bytes
 //!  apply    user:1@43 (invisible)
 //!  sync     fdatasync 0.10 ms        ← survives a power cut from here on
-//!  publish  visible 43
+//!  publish  visible 43 (hides user:1@17)
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use forelog::Lsn;
 use forelog::event::{Event, Listener};
 use forelog::format::record::RecordKind;
 use forelog::format::{Op, batch_body};
@@ -25,6 +26,8 @@ pub struct Trace {
     /// Keys are content, which `--redact` hides.
     is_redacted: bool,
     lines: Mutex<Vec<String>>,
+    /// The version that the next write hides from readers: what the engine answered when it was asked before.
+    hides: Mutex<Option<String>>,
 }
 
 impl Trace {
@@ -43,6 +46,13 @@ impl Trace {
         self.on.store(on, Ordering::Relaxed);
     }
 
+    /// The next write hides this version of a key.
+    pub fn will_hide(&self, key: &[u8], lsn: Lsn) {
+        if self.is_on() && !self.is_redacted {
+            *self.hides.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{}@{lsn}", word(key)));
+        }
+    }
+
     /// The lines since the last call.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
@@ -54,7 +64,11 @@ impl Listener for Trace {
         if !self.is_on() {
             return;
         }
-        if let Some(line) = describe(event, self.is_redacted) {
+        if let Some(mut line) = describe(event, self.is_redacted) {
+            let is_seen = matches!(event, Event::Published { .. });
+            if let Some(hidden) = is_seen.then(|| self.hides.lock().ok()?.take()).flatten() {
+                line += &format!(" (hides {hidden})");
+            }
             self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     }

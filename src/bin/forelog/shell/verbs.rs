@@ -27,7 +27,7 @@ pub fn put(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
         None => session.space()?,
         name => store::keyspace_to_write(session.db()?, name)?,
     };
-    write(session, |batch| batch.put_in(space.id(), call.arg(0), call.arg(1)))
+    write(session, &space, call.arg(0), |batch| batch.put_in(space.id(), call.arg(0), call.arg(1)))
 }
 
 pub fn get(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
@@ -40,14 +40,22 @@ pub fn get(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
 
 pub fn del(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let space = space(session, call)?;
-    write(session, |batch| batch.delete_in(space.id(), call.arg(0)))
+    write(session, &space, call.arg(0), |batch| batch.delete_in(space.id(), call.arg(0)))
 }
 
 /// One operation: into the open batch, or written by itself.
-fn write(session: &mut Session<'_>, add: impl FnOnce(&mut WriteBatch)) -> Result<Outcome, Failure> {
+fn write(
+    session: &mut Session<'_>,
+    space: &Keyspace,
+    key: &[u8],
+    add: impl FnOnce(&mut WriteBatch),
+) -> Result<Outcome, Failure> {
     if let Some(batch) = &mut session.batch {
         add(batch);
         return Ok(Outcome::Done);
+    }
+    if let Some(before) = space.range(key..=key).next() {
+        session.trace.will_hide(key, before.lsn());
     }
     let mut batch = WriteBatch::new();
     add(&mut batch);
