@@ -284,6 +284,22 @@ fn what_is_no_damaged_store_is_refused() {
     assert!(inside.contains("inside"), "{inside}");
 }
 
+/// A log alone some of whose payloads pass for batches was offered to be made a store of.
+///
+/// Broken: src/care/repair.rs: `pieces.operations > 0 && (!pieces.holds_others || pieces.unnamed_checkpoint.is_some())` to `pieces.operations > 0`
+#[test]
+fn a_log_alone_is_no_store_without_a_manifest() {
+    let disk = SimDisk::new(1);
+    let wal = support::log_on(&disk).open(DIR).unwrap();
+    // What its owner writes, and what happens to be a put of "a".
+    for payload in [&b"a letter"[..], &[0, 0, 1, b'a', 1, b'1']] {
+        wal.append(payload).unwrap();
+    }
+    wal.close().unwrap();
+    let refused = care::plan_repair_on(Arc::new(disk), DIR);
+    assert!(matches!(refused, Err(Error::NotAStore { .. })), "{refused:?}");
+}
+
 /// Puts in one batch that nothing makes durable.
 fn put_buffered(db: &Db, puts: &[(&str, &str)]) {
     let mut batch = WriteBatch::new();

@@ -41,6 +41,8 @@ pub(super) struct Pieces {
     last_lsn: Lsn,
     /// How many operations were read, and entries of checkpoints.
     pub(super) operations: u64,
+    /// True if a sound record holds no batch: those of a store all do.
+    pub(super) holds_others: bool,
     /// A checkpoint that no manifest names and that was taken: its first part, and whether it is whole.
     pub(super) unnamed_checkpoint: Option<(String, bool)>,
     /// The newest checkpoint of which there is something, and not all.
@@ -71,6 +73,7 @@ impl Pieces {
             lost: Lost::default(),
             last_lsn: Lsn::ZERO,
             operations: 0,
+            holds_others: false,
             unnamed_checkpoint: None,
             partial: Lsn::ZERO,
             disk: disk.clone(),
@@ -215,6 +218,7 @@ impl Pieces {
         }
         // All or nothing, as batches are.
         if batch_body::ops(record.payload).any(|op| op.is_err()) {
+            self.holds_others = true;
             return false;
         }
         let lsn = record.header.lsn;

@@ -221,7 +221,8 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
         status = LogStatus::Corrupt;
         actions.extend(unreadable.into_iter().map(unreadable_action));
     }
-    if log_alone && pieces.operations == 0 {
+    let is_a_stores = pieces.operations > 0 && (!pieces.holds_others || pieces.unnamed_checkpoint.is_some());
+    if log_alone && !is_a_stores {
         let reason = format!(
             "it holds a log alone and no {}; what its records mean only its owner knows, who opens it with wal::Wal",
             names::MANIFEST
