@@ -6,11 +6,12 @@
 
 use serde::Serialize;
 
+use super::evidence::scan_rest;
 use super::look::look_for_damage;
 use super::opening::map_in_threads;
 use super::plan::{Given, Link, Plan, foreign, segment_bases};
-use super::replay::{LogEnd, RecordRef, SegmentSummary, read_bounded, read_last};
-use super::segment_reader::Segment;
+use super::replay::{LogEnd, RecordRef, SegmentSummary, missing, read_bounded, read_last};
+use super::segment_reader::{Segment, SegmentReader};
 use super::{SegmentState, TornTail};
 use crate::error::{Error, EvidenceSource, Result};
 use crate::format::names;
@@ -157,7 +158,15 @@ pub(crate) fn verify_once(
             }
             // Of that one it was told above what is wrong.
             Err(Error::MissingSegment { lsn, .. }) if unreadable.contains(&lsn) => {}
-            Err(error) => found.note(&error, &names::segment(link.header.base))?,
+            Err(error) => {
+                found.note(&error, &names::segment(link.header.base))?;
+                // Reading ended at the damage, and so it did not come to what follows.
+                let gone = if matches!(error, Error::Corruption(_)) { gone_behind(dir, link)? } else { None };
+                if let Some(lsn) = gone.filter(|lsn| !unreadable.contains(lsn)) {
+                    let last = link.bound.unwrap_or_default().0;
+                    found.note(&missing(dir, lsn, last, EvidenceSource::Successor), "")?;
+                }
+            }
         }
     }
     found.status = match (&found.problems[..], &found.torn) {
@@ -171,6 +180,16 @@ pub(crate) fn verify_once(
         found.problems.push(Problem { file, offset, lsn, kind: "torn".to_owned(), evidence: None });
     }
     Ok(found)
+}
+
+/// Where the next segment should begin that is gone: if this one is finished before the one that follows it now. `None` if
+/// nothing says so, or nothing more than was told already.
+fn gone_behind(dir: &Dir, link: &Link) -> Result<Option<Lsn>> {
+    let Some((last, _)) = link.bound else { return Ok(None) };
+    let segment = Segment::open(dir, link.header.base, Access::Read)?;
+    let at = SegmentReader::new(segment.clone()).position();
+    let sealed = scan_rest(&segment, at)?.seal.map(|seal| seal.last_lsn);
+    Ok(sealed.filter(|sealed| *sealed < last).map(Lsn::next))
 }
 
 /// A log of less bytes is read sooner than a thread is made.

@@ -81,6 +81,28 @@ fn a_crash_tells_of_what_came_since_the_last_one() {
     assert_eq!(found.iter().map(|fate| (fate.0, fate.3)).collect::<Vec<_>>(), [(1, true), (2, false)]);
 }
 
+/// Another store of the lab's disk is worked on like the first; what it held before is not told about.
+#[test]
+fn another_store_of_the_same_disk() {
+    let lines = [
+        "put a 1",
+        "put b 2",
+        "restore lab copy --to-lsn 1",
+        ".open copy",
+        "put c 3",
+        "crash",
+        "recover",
+        "scan",
+    ];
+    let found = fates(&lines);
+    assert_eq!(found.iter().map(|fate| (fate.0, fate.3)).collect::<Vec<_>>(), [(2, true)], "{found:?}");
+    let rows = lab(&lines).json();
+    let keys: Vec<_> = rows.iter().filter_map(|row| row["key"].as_str()).collect();
+    assert_eq!(keys, ["a", "c"]);
+    let ran = lab(&["put a 1", ".open nowhere", "get a"]);
+    assert!(ran.code == 5 && ran.err.contains("no store"), "{ran:?}");
+}
+
 #[test]
 fn what_needs_an_open_store_or_a_lab() {
     let fails = |lines: &[&str], expected: &str| {

@@ -95,6 +95,12 @@ impl Lab {
         *self = Lab { disk: self.disk.clone(), dir: dir.to_path_buf(), ..Lab::new() };
     }
 
+    /// What there is when a store is opened is nothing that a crash will be told about.
+    pub fn begins_at(&mut self, visible: Lsn) {
+        self.told = visible;
+        self.promised = vec![(visible, Durability::Sync)];
+    }
+
     /// A command has answered: everything up to this LSN is acknowledged.
     pub fn answered(&mut self, visible: Lsn, durability: Durability) {
         if self.promised.last().is_none_or(|(last, _)| *last < visible) {
@@ -174,8 +180,7 @@ impl Lab {
         let db = open(self)?;
         let last = db.recovery_report().log.last_lsn;
         let Some((crash, written)) = self.crashed.take() else { return Ok(db) };
-        self.told = db.visible_lsn();
-        self.promised = vec![(self.told, Durability::Sync)];
+        self.begins_at(db.visible_lsn());
         let fates: Vec<Fate<'_>> = written.iter().map(|written| Fate::of(written, crash, last)).collect();
         answer(&fates, out)?;
         Ok(db)

@@ -95,7 +95,11 @@ impl Session<'_> {
         };
         self.site.dir = dir.to_path_buf();
         DEFAULT_KEYSPACE.clone_into(&mut self.keyspace);
-        self.open = Some(store::open_with(dir, options, &self.app.globals)?);
+        let db = store::open_with(dir, options, &self.app.globals)?;
+        if let Some(lab) = &mut self.lab {
+            lab.begins_at(db.visible_lsn());
+        }
+        self.open = Some(db);
         Ok(())
     }
 
