@@ -42,6 +42,7 @@ fn run(command: &str, dir: &Path) -> String {
         .env("PATH", path)
         .env("NO_COLOR", "1")
         .env("TZ", "UTC")
+        .env("LC_ALL", "C.UTF-8")
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap()

@@ -99,8 +99,10 @@ fn another_store_of_the_same_disk() {
     let rows = lab(&lines).json();
     let keys: Vec<_> = rows.iter().filter_map(|row| row["key"].as_str()).collect();
     assert_eq!(keys, ["a", "c"]);
-    let ran = lab(&["put a 1", ".open nowhere", "get a"]);
-    assert!(ran.code == 5 && ran.err.contains("no store"), "{ran:?}");
+    let place = Place::new();
+    let ran = place.run_with(&["lab"], b"put a 1\n.open nowhere\nget a\ncrash\n.open lab\nrecover\nget a\n");
+    assert!(ran.err.contains("no store") && ran.err.contains("recover opens what is left"), "{ran:?}");
+    assert_eq!(ran.text().lines().filter(|line| *line == "1").count(), 3, "it stays open: {ran:?}");
 }
 
 #[test]
@@ -125,6 +127,25 @@ fn what_needs_an_open_store_or_a_lab() {
     let ran = lab(&["batch", "put a 1", "crash", "recover", "count"]);
     assert!(ran.err.contains("the open batch of 1 is gone"), "{ran:?}");
     assert_eq!(ran.json().last().unwrap()["count"], 0);
+}
+
+/// What the user has damaged is not the engine's fault; whatever a command has answered for has a row.
+#[test]
+fn what_was_damaged_is_told_apart() {
+    // The last record, and nothing behind it proves that it was durable.
+    let found = fates(&["put a 1", "put b 2", "crash", "damage 00000000000000000001.wal@4160", "recover"]);
+    assert_eq!((found[1].2, found[1].3, &*found[1].4), (true, false, "damaged, and no proof behind it"));
+    let buffered = [".durability buffered", "put a 1", "put b 2", "put c 3"];
+    let damaged = ["damage 00000000000000000001.wal@4160", "crash", "recover"];
+    let found = fates(&[&buffered[..], &damaged].concat());
+    assert_eq!(found.iter().map(|fate| fate.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(found[2].4, "damaged before the crash");
+    let ran = lab(&[&buffered[..], &["damage 00000000000000000001.wal@0", "crash"]].concat());
+    assert!(ran.err.contains("not synced: 3"), "{ran:?}");
+    let ran = lab(&["put a 1", "damage 00000000000000000001.wal"]);
+    assert!(ran.code == 2 && ran.err.contains("which byte?"), "{ran:?}");
+    let ran = lab(&["damage MANIFEST@0", "tour"]);
+    assert!(ran.code == 2 && ran.err.contains("nothing has happened yet"), "{ran:?}");
 }
 
 /// A bit that rots is named, and the store is not opened over it.
@@ -199,6 +220,13 @@ fn log_follow() {
         let line = lines.next().unwrap().unwrap();
         assert!(line.contains(&format!(r#""value":"{value}""#)), "{line}");
     }
+    // Whoever has seen enough need not wait for more to come.
+    let mut closed = place.spawn(&["log", "demo", "--follow"]);
+    drop(closed.stdout.take());
+    if cfg!(target_os = "linux") {
+        assert_eq!(closed.wait().unwrap().code(), Some(0));
+    }
+    closed.kill().unwrap();
     let interrupt = Command::new("kill").args(["-INT", &follow.id().to_string()]).status().unwrap();
     assert!(interrupt.success());
     assert_eq!(follow.wait().unwrap().code(), Some(130));

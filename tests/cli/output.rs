@@ -95,7 +95,7 @@ fn columns_are_aligned_and_a_wide_cell_moves_only_its_own_row() {
     let place = Place::with(&[("a", "1"), ("é", "2"), (wide.as_str(), "3")]);
     let text = place.ok(&["scan", "demo", "-f", "table"]).text();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[1], format!("a{}  1", " ".repeat(39)));
+    assert_eq!(lines[1], format!("a{}  1", " ".repeat(55)));
     assert_eq!(lines[2], format!("{wide}  3"));
-    assert_eq!(lines[3], format!("é{}  2", " ".repeat(39)));
+    assert_eq!(lines[3], format!("é{}  2", " ".repeat(55)));
 }

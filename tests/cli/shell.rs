@@ -182,7 +182,7 @@ fn the_log_of_an_open_store_shows_what_is_durable() {
     assert_eq!(ran.json()[3]["keys"], 1);
     let ran = exec(&place, &["--durability", "buffered"], &["put b 2", "log --key b", "sync", "log --key b"]);
     assert_eq!(ran.text().lines().count(), 3, "{ran:?}");
-    assert!(ran.err.contains("unsynced, and so left out: 1"), "{ran:?}");
+    assert!(ran.err.contains("records that are not synced are left out: 1"), "{ran:?}");
 }
 
 #[test]

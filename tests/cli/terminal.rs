@@ -177,16 +177,37 @@ fn the_prompt_counts_what_a_power_cut_would_take() {
     shell.leaves();
 }
 
+/// Keys of another keyspace, content that looks like an option, and in the lab the files of its disk.
+#[test]
+fn completion_knows_where_it_is() {
+    let place = Place::with(&[]);
+    place.ok(&["put", "demo", "other:1", "there", "--keyspace", "other"]);
+    place.ok(&["put", "demo", "--escaped", "\\x2d\\x2dkey", "dashed"]);
+    let mut shell = Terminal::run(&place, &["shell", "demo"]);
+    shell.shows("> ");
+    shell.types(&format!("get --keyspace other o{TAB}\r"));
+    shell.shows("there");
+    shell.shows("> ");
+    shell.types(&format!("get \"--{TAB}\r"));
+    shell.shows("dashed");
+    shell.leaves();
+    let mut shell = Terminal::run(&place, &["lab"]);
+    shell.shows("lab @0> ");
+    shell.types(&format!("inspect MAN{TAB}\r"));
+    shell.shows("manifest header");
+    shell.leaves();
+}
+
 #[test]
 fn the_tour_waits_and_can_be_left() {
     let place = Place::new();
     let mut shell = Terminal::run(&place, &["lab", "--tour"]);
     shell.shows("1/12");
-    shell.shows("Enter goes on");
+    shell.shows("the lab> ");
     shell.types("\r");
     shell.shows("2/12");
-    shell.shows("Enter goes on");
-    shell.types("q\r");
+    shell.shows("the lab> ");
+    shell.types(CTRL_C);
     shell.shows("lab @2> ");
     shell.types("get user:1\r");
     shell.shows("alice");

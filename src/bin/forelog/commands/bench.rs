@@ -171,6 +171,7 @@ fn repeat(time: Duration, mut work: impl FnMut(u64) -> Result<(), Failure>) -> R
     let began = Instant::now();
     let (mut operations, mut before) = (0, began);
     loop {
+        interrupt::check()?;
         work(operations)?;
         operations += 1;
         let now = Instant::now();
@@ -237,6 +238,7 @@ fn raw_writes(path: &Path, time: Duration, sync: bool) -> Result<Run, Failure> {
 fn filled(dir: &Path) -> Result<Db, Failure> {
     let db = Options::new().durability(Durability::Buffered).checkpoint_after_bytes(None).open(dir)?;
     for number in 0..KEYS {
+        interrupt::check()?;
         db.put(key(number), VALUE)?;
     }
     Ok(db)

@@ -9,7 +9,6 @@
 //! replayed    ░░░░░░████████████  27–74         by opening
 //! ```
 
-use std::env;
 use std::io;
 use std::path::Path;
 
@@ -22,7 +21,7 @@ use forelog::wal::SegmentState;
 use super::{App, info, say_live};
 use crate::args::Dir;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Cell, Format, Output};
+use crate::output::{self, Cell, Format, Output};
 use crate::store::Site;
 
 /// How many characters all LSNs take.
@@ -61,7 +60,7 @@ fn draw(survey: &Survey, site: &Site, out: &mut Output) -> Result<Outcome, Failu
     let is_table = out.format() == Format::Table;
     let stretches = stretches(survey, site, is_table)?;
     let end = stretches.iter().map(|stretch| stretch.last).max().unwrap_or(Lsn::ZERO);
-    let is_unicode = speaks_unicode();
+    let is_unicode = output::speaks_unicode();
     let mut rows = out.rows(match is_table {
         true => &["what", "scale", "lsns", "bytes", "where"],
         false => &["what", "first_lsn", "last_lsn", "files", "bytes", "state", "file"],
@@ -76,8 +75,7 @@ fn draw(survey: &Survey, site: &Site, out: &mut Output) -> Result<Outcome, Failu
         let lsns = match (first, last) {
             (first, last) if first == last => first.to_string(),
             (first, last) if first > last => "none yet".to_owned(),
-            (first, last) if is_unicode => format!("{first}–{last}"),
-            (first, last) => format!("{first}-{last}"),
+            (first, last) => format!("{first}{}{last}", output::dash()),
         };
         let place = match (file, files) {
             (Some(file), 2..) => format!("{file}, {files} files"),
@@ -229,11 +227,4 @@ fn scale(first: Lsn, last: Lsn, end: Lsn, is_unicode: bool) -> String {
     let begin = behind(first.get().saturating_sub(1));
     let drawn = |at: u64| first <= last && (begin..behind(last.get()).max(begin + 1)).contains(&at);
     (0..SCALE).map(|at| if drawn(at) { full } else { empty }).collect()
-}
-
-/// Whether the terminal is known to show more than ASCII.
-fn speaks_unicode() -> bool {
-    let of = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = of("LC_ALL").or_else(|| of("LC_CTYPE")).or_else(|| of("LANG")).unwrap_or_default();
-    locale.to_ascii_lowercase().replace('-', "").contains("utf8")
 }

@@ -36,7 +36,7 @@ pub fn why(site: &Site, space: &Keyspace, key: &[u8], out: &mut Output) -> Resul
     // A checkpoint has it from the log: its record stands first.
     found.sort_by_key(|found| (found.lsn, found.op == CHECKPOINTED));
     let newest = found.last().map(|found| found.lsn);
-    let mut rows = out.rows(&["lsn", "op", "value", "file", "offset", "bytes", "now"])?;
+    let mut rows = out.rows(&["lsn", "op", "now", "file", "offset", "bytes", "value"])?;
     for Found { lsn, op, value, file, offset, bytes } in &found {
         let next = found.iter().map(|other| other.lsn).find(|other| other > lsn);
         let now = match next {
@@ -47,11 +47,11 @@ pub fn why(site: &Site, space: &Keyspace, key: &[u8], out: &mut Output) -> Resul
         rows.row(&[
             (*lsn).into(),
             Cell::text(*op),
-            value.as_deref().map_or(Cell::Absent, Cell::Bytes),
+            Cell::text(now),
             Cell::text(file.as_str()),
             (*offset).into(),
             (*bytes).into(),
-            Cell::text(now),
+            value.as_deref().map_or(Cell::Absent, Cell::Bytes),
         ])?;
     }
     rows.finish()?;

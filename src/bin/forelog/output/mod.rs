@@ -14,6 +14,7 @@
 mod cell;
 mod rows;
 
+use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -79,7 +80,7 @@ impl Color {
         match self {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Color::Auto => terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
 }
@@ -240,6 +241,36 @@ impl Output {
 pub fn say(message: impl Display) {
     // One write for the line: standard error has no buffer, and a reader must not see half an acknowledgement.
     let _ = io::stderr().write_all(format!("{message}\n").as_bytes());
+}
+
+/// True if standard output is a pipe that nobody reads any more. Who writes finds that out; who waits must ask.
+#[cfg(target_os = "linux")]
+pub fn nobody_reads() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdout = io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Where it cannot be asked, the next write tells.
+    poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().contains(PollFlags::ERR)
+}
+
+/// The next write tells.
+#[cfg(not(target_os = "linux"))]
+pub fn nobody_reads() -> bool {
+    false
+}
+
+/// Between the first and the last of some numbers.
+pub fn dash() -> char {
+    if speaks_unicode() { '–' } else { '-' }
+}
+
+/// Whether the terminal is known to show more than ASCII.
+pub fn speaks_unicode() -> bool {
+    let of = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = of("LC_ALL").or_else(|| of("LC_CTYPE")).or_else(|| of("LANG")).unwrap_or_default();
+    locale.to_ascii_lowercase().replace('-', "").contains("utf8")
 }
 
 /// What a power cut would take.

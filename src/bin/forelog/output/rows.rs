@@ -13,7 +13,7 @@ use crate::failure::Failure;
 const BLOCK_ROWS: usize = 1000;
 
 /// A wider cell moves its row's other columns to the right instead of everybody's.
-const WIDEST_COLUMN: usize = 40;
+const WIDEST_COLUMN: usize = 56;
 
 /// An answer of many rows that is being written.
 pub struct Rows<'o> {

@@ -29,25 +29,32 @@ pub struct Assistant {
     offer_keys: bool,
     color: bool,
     files: FilenameCompleter,
+    /// In the lab, the files of its disk; there are no others.
+    files_of_lab: Option<Vec<String>>,
 }
 
 impl Assistant {
     pub fn new(offer_keys: bool, color: bool) -> Assistant {
-        Assistant { open: None, offer_keys, color, files: FilenameCompleter::new() }
+        Assistant { open: None, offer_keys, color, files: FilenameCompleter::new(), files_of_lab: None }
     }
 
-    /// From now on these keys are offered.
-    pub fn follow(&mut self, open: Option<(Keyspace, Db)>) {
-        self.open = open;
+    /// From now on these keys are offered, and in the lab these files.
+    pub fn follow(&mut self, open: Option<(Keyspace, Db)>, files_of_lab: Option<Vec<String>>) {
+        (self.open, self.files_of_lab) = (open, files_of_lab);
     }
 
-    fn keys(&self, prefix: &[u8]) -> Vec<String> {
-        let Some((space, _)) = self.open.as_ref().filter(|_| self.offer_keys) else { return Vec::new() };
+    /// Keys of the keyspace of this name, if there is one; without a name, of the current one.
+    fn keys(&self, keyspace: Option<&[u8]>, prefix: &[u8]) -> Vec<String> {
+        let Some((space, db)) = self.open.as_ref().filter(|_| self.offer_keys) else { return Vec::new() };
+        let named =
+            keyspace.map(|name| std::str::from_utf8(name).ok().and_then(|name| db.find_keyspace(name)));
+        let Some(space) = named.unwrap_or_else(|| Some(space.clone())) else { return Vec::new() };
         space.prefix(prefix).take(MAX_KEYS).map(|entry| word(entry.key())).collect()
     }
 
     /// Words that begin with what was typed, as they are written.
-    fn candidates(&self, place: Place, partial: &[u8]) -> Vec<String> {
+    fn candidates(&self, place: Place, cursor: &Cursor) -> Vec<String> {
+        let partial = cursor.partial.as_slice();
         let fitting = |names: &mut dyn Iterator<Item = String>| {
             names.filter(|name| name.as_bytes().starts_with(partial)).collect::<Vec<_>>()
         };
@@ -58,13 +65,14 @@ impl Assistant {
             Place::Option(verb) => {
                 fitting(&mut verb.options.iter().map(|option| format!("--{}", option.name)))
             }
-            Place::Content(Kind::Key) => self.keys(partial),
+            Place::Content(Kind::Key) => self.keys(cursor.value_of("keyspace"), partial),
             Place::Content(Kind::Keyspace) => {
                 let open = self.open.iter();
                 fitting(&mut open.flat_map(|(_, db)| db.keyspaces()))
             }
             Place::Content(Kind::Choice(names)) => fitting(&mut names.iter().map(|name| (*name).to_owned())),
-            Place::Content(Kind::Content | Kind::Number | Kind::File) => Vec::new(),
+            Place::Content(Kind::File) => fitting(&mut self.files_of_lab.iter().flatten().cloned()),
+            Place::Content(Kind::Content | Kind::Number) => Vec::new(),
         }
     }
 }
@@ -75,10 +83,10 @@ impl Completer for Assistant {
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> Result<(usize, Vec<Pair>)> {
         let Some(cursor) = Cursor::new(&line[..pos]) else { return Ok((pos, Vec::new())) };
         let Some(place) = cursor.place() else { return Ok((pos, Vec::new())) };
-        if matches!(place, Place::Content(Kind::File)) {
+        if matches!(place, Place::Content(Kind::File)) && self.files_of_lab.is_none() {
             return self.files.complete_path(line, pos);
         }
-        let mut candidates = self.candidates(place, &cursor.partial);
+        let mut candidates = self.candidates(place, &cursor);
         if let [only] = candidates.as_mut_slice() {
             only.push(' ');
         }

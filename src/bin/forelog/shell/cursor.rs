@@ -16,6 +16,8 @@ pub struct Cursor {
     pub partial: Vec<u8>,
     /// Where that word begins in the line, its quote included.
     pub at: usize,
+    /// True in quotes: such a word is content, whatever it begins with.
+    quoted: bool,
 }
 
 /// What could come at the cursor.
@@ -37,12 +39,12 @@ impl Cursor {
             Ok(mut words) if line.ends_with(|last| last != ' ' && last != '\t') => {
                 let last = words.pop()?;
                 // Nothing can be added to a word whose quote is closed.
-                (!last.quoted).then_some(Cursor { words, partial: last.bytes, at: last.at })
+                (!last.quoted).then_some(Cursor { words, partial: last.bytes, at: last.at, quoted: false })
             }
-            Ok(words) => Some(Cursor { words, partial: Vec::new(), at: line.len() }),
+            Ok(words) => Some(Cursor { words, partial: Vec::new(), at: line.len(), quoted: false }),
             Err(Flaw::OpenQuote(at)) => {
                 let words = split(&bytes[..at]).ok()?;
-                Some(Cursor { words, partial: unescape(&bytes[at + 1..]).ok()?, at })
+                Some(Cursor { words, partial: unescape(&bytes[at + 1..]).ok()?, at, quoted: true })
             }
             Err(_) => None,
         }
@@ -56,13 +58,19 @@ impl Cursor {
         if let Some(kind) = pending {
             return Some(Place::Content(kind));
         }
-        if self.partial.starts_with(b"--") {
+        if self.partial.starts_with(b"--") && !self.quoted {
             return Some(Place::Option(verb));
         }
         match verb.args.get(args) {
             Some(arg) => Some(Place::Content(arg.kind)),
             None => Some(Place::Option(verb)),
         }
+    }
+
+    /// What stands behind an option, if it does.
+    pub fn value_of(&self, option: &str) -> Option<&[u8]> {
+        let at = self.words.iter().position(|word| word.option() == Some(option))?;
+        self.words.get(at + 1).map(|word| word.bytes.as_slice())
     }
 
     /// The syntax of what is still to come, and how much of it may be taken over as text.

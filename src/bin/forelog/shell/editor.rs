@@ -12,6 +12,7 @@ use rustyline::history::FileHistory;
 use rustyline::{ColorMode, CompletionType, Editor};
 
 use super::assist::Assistant;
+use super::lab::Lab;
 use super::session::{Session, TABLE_ROWS};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -33,7 +34,8 @@ pub fn run(session: &mut Session<'_>) -> Result<(), Failure> {
     }
     while !session.finished {
         if let Some(assistant) = editor.helper_mut() {
-            assistant.follow(session.space().ok().zip(session.open.clone()));
+            let files = session.lab.as_ref().map(Lab::files);
+            assistant.follow(session.space().ok().zip(session.open.clone()), files);
         }
         let line = match editor.readline(&session.prompt(color)) {
             Ok(line) => line,
@@ -92,7 +94,8 @@ fn save(editor: &mut ShellEditor, path: &Path) -> rustyline::Result<()> {
     editor.append_history(path)
 }
 
-fn read_failure(error: ReadlineError) -> Failure {
+/// That the terminal cannot be read.
+pub fn read_failure(error: ReadlineError) -> Failure {
     let source = match error {
         ReadlineError::Io(source) => source,
         other => std::io::Error::other(other.to_string()),

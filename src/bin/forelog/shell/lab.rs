@@ -19,7 +19,7 @@ use forelog::wal::Record;
 use forelog::{Db, Durability, Lsn, Options, care};
 
 use crate::failure::Failure;
-use crate::output::{Cell, Output};
+use crate::output::{self, Cell, Output};
 use crate::store::Site;
 
 /// The name of the lab's store, and of its archive.
@@ -51,6 +51,8 @@ pub struct Lab {
     /// Up to which LSN commands have answered, and what that promised. In order.
     promised: Vec<(Lsn, Durability)>,
     crashed: Option<(Crash, Vec<Written>)>,
+    /// True once a bit was flipped: then something durable may be lost, and that is nobody's fault but the user's.
+    is_damaged: bool,
 }
 
 /// A record that was written before a crash.
@@ -69,12 +71,21 @@ enum Left {
     All,
     Some,
     Nothing,
+    /// It could not be read any more before the crash.
+    Unreadable,
 }
 
 impl Lab {
     /// A disk with nothing on it.
     pub fn new() -> Lab {
-        Lab { disk: SimDisk::new(1), dir: DIR.into(), told: Lsn::ZERO, promised: Vec::new(), crashed: None }
+        Lab {
+            disk: SimDisk::new(1),
+            dir: DIR.into(),
+            told: Lsn::ZERO,
+            promised: Vec::new(),
+            crashed: None,
+            is_damaged: false,
+        }
     }
 
     /// Where its store is.
@@ -82,17 +93,28 @@ impl Lab {
         Site { disk: Arc::new(self.disk.clone()), dir: self.dir.clone() }
     }
 
-    /// The options of its store. Nothing happens in the background: what is seen is what the user did.
+    /// The options of its store.
     pub fn options(&self, options: Options) -> Options {
+        self.options_of(&self.dir, options)
+    }
+
+    /// The options of a store of its disk. Nothing happens in the background: what is seen is what the user did.
+    pub fn options_of(&self, dir: &Path, options: Options) -> Options {
         let options = options.storage(Arc::new(self.disk.clone())).segment_bytes(SEGMENT_BYTES);
         let options = options.checkpoint_after_bytes(None).idle_mark(None).spare_ahead(false);
         // An archive is one store's.
-        if self.dir == Path::new(DIR) { options.archive(Some(Path::new(ARCHIVE))) } else { options }
+        if dir == Path::new(DIR) { options.archive(Some(Path::new(ARCHIVE))) } else { options }
     }
 
     /// From now on another store of the disk is worked on.
     pub fn turn_to(&mut self, dir: &Path) {
-        *self = Lab { disk: self.disk.clone(), dir: dir.to_path_buf(), ..Lab::new() };
+        self.dir = dir.to_path_buf();
+        self.crashed = None;
+    }
+
+    /// True if a bit was flipped.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// What there is when a store is opened is nothing that a crash will be told about.
@@ -108,13 +130,27 @@ impl Lab {
         }
     }
 
+    /// The names by which its files and directories can be told.
+    pub fn files(&self) -> Vec<String> {
+        let own = |path: PathBuf| match path.strip_prefix(&self.dir) {
+            Ok(name) => name.display().to_string(),
+            Err(_) => path.display().to_string(),
+        };
+        let files = self.disk.files();
+        let dirs = files.iter().filter_map(|path| path.parent()).map(|dir| dir.display().to_string());
+        let mut names: Vec<String> = dirs.chain(files.iter().cloned().map(own)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// True from a crash until the recovery.
     pub fn has_crashed(&self) -> bool {
         self.crashed.is_some()
     }
 
-    /// Flips a bit of a file, as a disk does that rots.
-    pub fn damage(&self, path: &Path, offset: u64) -> Result<(), Failure> {
+    /// Flips a bit of a file, as a disk does that rots: what was there, and what is. The file is synced.
+    pub fn damage(&mut self, path: &Path, offset: u64) -> Result<(u8, u8), Failure> {
         let found = self.site().read_at(path, offset, 1)?;
         let [byte] = found[..] else {
             return Err(Failure::Usage(format!("{} has no byte at {offset}", path.display())));
@@ -124,13 +160,15 @@ impl Lab {
             write_all_at(&*file, &[byte ^ 1], offset)?;
             file.sync_all()
         };
-        write().map_err(|source| Failure::file("write", path, source))
+        write().map_err(|source| Failure::file("write", path, source))?;
+        self.is_damaged = true;
+        Ok((byte, byte ^ 1))
     }
 
     /// Throws the engine away without a goodbye, and with it what the disk had not made durable. Returns how many records
     /// were not synced.
-    pub fn crash(&mut self, db: Db, crash: Crash) -> usize {
-        let synced = db.durable_lsn();
+    pub fn crash(&mut self, db: Db, crash: Crash) -> u64 {
+        let (synced, last) = (db.durable_lsn(), db.visible_lsn());
         let before = self.disk.fork();
         // As another process would read it: all that was written, synced or not.
         let log = care::read_log_on(Arc::new(self.disk.fork().kill()), &self.dir);
@@ -143,10 +181,11 @@ impl Lab {
         };
         drop(db);
         let new = records.iter().filter(|record| record.lsn > self.told);
-        let written: Vec<Written> = new.map(|record| self.written(&before, record, synced)).collect();
-        let unsynced = written.iter().filter(|written| !written.synced).count();
+        let mut written: Vec<Written> = new.map(|record| self.written(&before, record, synced)).collect();
+        let read = records.last().map_or(self.told, |last| last.lsn.max(self.told));
+        written.extend((read.get() + 1..=last.get()).map(|lsn| self.unreadable(Lsn::new(lsn), synced)));
         self.crashed = Some((crash, written));
-        unsynced
+        last.distance_from(synced)
     }
 
     fn written(&self, before: &SimDisk, record: &Record, synced: Lsn) -> Written {
@@ -162,10 +201,19 @@ impl Lab {
             found if found.iter().all(|byte| *byte == 0) => Left::Nothing,
             _ => Left::Some,
         };
-        let promised = self.promised.iter().find(|(lsn, _)| *lsn >= record.lsn);
-        let promised = promised.filter(|_| record.kind == RecordKind::Data).map(|(_, promised)| *promised);
+        let promised = self.promised_for(record.lsn).filter(|_| record.kind == RecordKind::Data);
         let lsn = record.lsn;
         Written { lsn, what: What::of(record), promised, synced: lsn <= synced, left }
+    }
+
+    /// What is known of a record that a command has answered for, and that cannot be read.
+    fn unreadable(&self, lsn: Lsn, synced: Lsn) -> Written {
+        let what = What { op: "unreadable", key: Vec::new(), more: 0 };
+        Written { lsn, what, promised: self.promised_for(lsn), synced: lsn <= synced, left: Left::Unreadable }
+    }
+
+    fn promised_for(&self, lsn: Lsn) -> Option<Durability> {
+        self.promised.iter().find(|(last, _)| *last >= lsn).map(|(_, promised)| *promised)
     }
 
     /// Opens what a crash has left with `open`, and answers with what became of each record.
@@ -181,7 +229,8 @@ impl Lab {
         let last = db.recovery_report().log.last_lsn;
         let Some((crash, written)) = self.crashed.take() else { return Ok(db) };
         self.begins_at(db.visible_lsn());
-        let fates: Vec<Fate<'_>> = written.iter().map(|written| Fate::of(written, crash, last)).collect();
+        let fate = |written| Fate::of(written, crash, last, self.is_damaged);
+        let fates: Vec<Fate<'_>> = written.iter().map(fate).collect();
         answer(&fates, out)?;
         Ok(db)
     }
@@ -225,12 +274,14 @@ struct Fate<'a> {
 }
 
 impl Fate<'_> {
-    fn of(written: &Written, crash: Crash, last: Lsn) -> Fate<'_> {
+    fn of(written: &Written, crash: Crash, last: Lsn, is_damaged: bool) -> Fate<'_> {
         let survived = written.lsn <= last;
         let why = match (survived, written.synced, written.left) {
             (true, true, _) => "synced before the crash",
             (true, false, _) if crash == Crash::Process => "the operating system has it",
             (true, false, _) => "luck: it had reached the disk",
+            (false, _, Left::Unreadable) => "damaged before the crash",
+            (false, true, _) if is_damaged => "damaged, and no proof behind it",
             (false, true, _) => "IT WAS SYNCED: this is a bug of forelog",
             (false, false, Left::Nothing) => "it was in memory only",
             (false, false, Left::Some) => "torn: its checksum tells",
@@ -262,7 +313,7 @@ fn answer(fates: &[Fate<'_>], out: &mut Output) -> Result<(), Failure> {
         for fate in shown {
             let written = fate.first;
             let lsn = match last {
-                Some(last) => Cell::text(format!("{}–{}", written.lsn, last.last)),
+                Some(last) => Cell::text(format!("{}{}{}", written.lsn, output::dash(), last.last)),
                 None => written.lsn.into(),
             };
             let what = match last {

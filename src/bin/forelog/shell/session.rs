@@ -83,23 +83,30 @@ impl Session<'_> {
         self.open.as_ref().ok_or_else(|| Failure::Usage(what.to_owned()))
     }
 
-    /// Opens another store of the same disk, which must be there.
+    /// Opens another store of the same disk, which must be there, and closes this one. Where that fails, this one stays.
     pub fn turn_to(&mut self, dir: &Path) -> Result<(), Failure> {
+        let is_this = dir == self.site.dir;
+        if is_this && self.lab.as_ref().is_some_and(Lab::has_crashed) {
+            return Err(Failure::Usage("this one has crashed; recover opens what is left of it".to_owned()));
+        }
+        if is_this && self.open.is_some() {
+            return Ok(());
+        }
         let options = super::options(&self.app.globals, &self.trace).create(CreateMode::Never);
-        let options = match &mut self.lab {
+        let options = match &self.lab {
             None => options,
-            Some(lab) => {
-                lab.turn_to(dir);
-                lab.options(options)
-            }
+            Some(lab) => lab.options_of(dir, options),
         };
+        let opened = store::open_with(dir, options, &self.app.globals)?;
+        if let Some(db) = self.open.replace(opened.clone()) {
+            store::close(db, &self.app.globals)?;
+        }
+        if let Some(lab) = &mut self.lab {
+            lab.turn_to(dir);
+            lab.begins_at(opened.visible_lsn());
+        }
         self.site.dir = dir.to_path_buf();
         DEFAULT_KEYSPACE.clone_into(&mut self.keyspace);
-        let db = store::open_with(dir, options, &self.app.globals)?;
-        if let Some(lab) = &mut self.lab {
-            lab.begins_at(db.visible_lsn());
-        }
-        self.open = Some(db);
         Ok(())
     }
 
@@ -215,7 +222,9 @@ impl Session<'_> {
         match unsynced(db) {
             // A store that takes no more writes is looked at as it is.
             0 => drop(db.mark()),
-            unsynced => self.app.globals.say(format_args!("unsynced, and so left out: {unsynced}")),
+            unsynced => {
+                self.app.globals.say(format_args!("records that are not synced are left out: {unsynced}"));
+            }
         }
     }
 }

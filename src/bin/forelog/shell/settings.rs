@@ -11,7 +11,6 @@ use super::verb::{Call, Verb, unknown};
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
 use crate::output::Format;
-use crate::store;
 
 /// How many lines `.history` shows.
 const HISTORY_LINES: usize = 20;
@@ -85,9 +84,6 @@ pub fn read(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> 
 pub fn open(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
     let dir = Path::new(call.text(0)?.unwrap_or_default());
     session.finish()?;
-    if let Some(db) = session.open.take() {
-        store::close(db, &session.app.globals)?;
-    }
     session.turn_to(dir)?;
     Ok(Outcome::Done)
 }

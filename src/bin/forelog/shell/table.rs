@@ -196,7 +196,7 @@ pub static VERBS: &[Verb] = &[
         name: "damage",
         args: &[required("FILE@OFFSET", Kind::File)],
         options: &[],
-        about: "in the lab: flip a bit of a file, as a disk that rots",
+        about: "in the lab: flip a bit of a file, and sync it",
         reads: false,
         run: verbs::damage,
     },

@@ -2,8 +2,10 @@
 //!
 //! A test holds `docs/guide/tour.md` against it, so neither can go stale.
 
-use std::io::{self, BufRead};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
 
+use super::editor::read_failure;
 use super::session::Session;
 use crate::failure::{Failure, Outcome};
 use crate::output::{COMMAND, FAINT, Format, paint};
@@ -16,11 +18,14 @@ struct Step {
     after: &'static str,
 }
 
+/// What is said where the tour would not find what it tells of.
+pub const NEEDS_A_NEW_LAB: &str =
+    "the tour begins in a lab where nothing has happened yet: `forelog lab --tour`";
+
 /// Runs the tour from its beginning. At a terminal it waits after each step.
 pub fn run(session: &mut Session<'_>) -> Result<Outcome, Failure> {
     if session.open.as_ref().is_none_or(|db| db.visible_lsn().get() > 0) {
-        let why = "the tour begins in an empty lab: `forelog lab --tour`";
-        return Err(Failure::Usage(why.to_owned()));
+        return Err(Failure::Usage(NEEDS_A_NEW_LAB.to_owned()));
     }
     let format = session.app.out.format();
     session.app.out.set_format(Format::Table);
@@ -60,11 +65,18 @@ fn goes_on(session: &mut Session<'_>, color: bool) -> Result<bool, Failure> {
     if !session.interactive && !super::is_at_a_terminal() {
         return Ok(true);
     }
-    tell(session, &paint(color, FAINT, "Enter goes on; q and Enter leaves the tour, and stays in the lab"))?;
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    let length = read.map_err(|source| Failure::file("read", "the terminal".as_ref(), source))?;
-    Ok(length > 0 && !answer.trim().eq_ignore_ascii_case("q"))
+    // With the editor, so that Ctrl-C and Ctrl-D leave the tour, too, and not the lab.
+    let mut editor = DefaultEditor::new().map_err(read_failure)?;
+    let prompt = paint(color, FAINT, "Enter goes on, q leaves the tour and stays in the lab> ");
+    loop {
+        match editor.readline(&prompt) {
+            Ok(line) if line.trim().is_empty() => return Ok(true),
+            Ok(line) if line.trim().eq_ignore_ascii_case("q") => return Ok(false),
+            Ok(_) => {}
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(false),
+            Err(error) => return Err(read_failure(error)),
+        }
+    }
 }
 
 fn tell(session: &mut Session<'_>, text: &str) -> Result<(), Failure> {

@@ -190,10 +190,12 @@ pub fn crash(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure>
     };
     session.db()?;
     let dropped = session.batch.take().map_or(0, |batch| batch.len());
-    let Session { lab: Some(lab), open, .. } = session else { return Err(only_in_the_lab("crash")) };
+    let Session { lab: Some(lab), open, trace, .. } = session else { return Err(only_in_the_lab("crash")) };
     let Some(db) = open.take() else { return Ok(Outcome::Done) };
     let unsynced = lab.crash(db, crash);
     session.site = lab.site();
+    // What the engine that is gone had to say of its end is of no use.
+    trace.take();
     if dropped > 0 {
         say(format_args!("the open batch of {dropped} is gone: it was nowhere but in the process"));
     }
@@ -221,16 +223,22 @@ pub fn restore(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failur
 }
 
 pub fn tour(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
-    if session.lab.is_none() {
-        return Err(only_in_the_lab("tour"));
+    match &session.lab {
+        None => Err(only_in_the_lab("tour")),
+        Some(lab) if lab.is_damaged() => Err(Failure::Usage(tour::NEEDS_A_NEW_LAB.to_owned())),
+        Some(_) => tour::run(session),
     }
-    tour::run(session)
 }
 
 pub fn damage(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
-    let Some(lab) = &session.lab else { return Err(only_in_the_lab("damage")) };
-    let place = Place::parse(Path::new(call.text(0)?.unwrap_or_default()), &session.site)?;
-    lab.damage(&place.path, place.offset.unwrap_or(0))?;
+    let Session { lab: Some(lab), site, app, .. } = session else { return Err(only_in_the_lab("damage")) };
+    let place = Place::parse(Path::new(call.text(0)?.unwrap_or_default()), site)?;
+    let Some(offset) = place.offset else {
+        return Err(Failure::Usage("which byte? damage FILE@OFFSET".to_owned()));
+    };
+    let (before, after) = lab.damage(&place.path, offset)?;
+    let path = place.path.display();
+    app.globals.say(format_args!("byte {offset} of {path} was {before:#04x}, and is {after:#04x}"));
     Ok(Outcome::Done)
 }
 

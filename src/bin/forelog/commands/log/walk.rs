@@ -12,7 +12,7 @@ use forelog::{DEFAULT_KEYSPACE, Error, Lsn, care};
 use super::Log;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::{Cell, say};
+use crate::output::{Cell, nobody_reads, say};
 use crate::store::Site;
 
 /// How often who follows a log looks for more.
@@ -107,6 +107,9 @@ impl Walk {
     /// Waits a moment, and looks again from `next` on.
     fn wait_for_more(&mut self, next: Lsn) -> Result<(), Failure> {
         thread::sleep(LOOKS_EVERY);
+        if nobody_reads() {
+            return Err(Failure::ClosedPipe);
+        }
         self.reader = care::read_log_on(self.site.disk.clone(), &self.site.dir)?.skip_segments_before(next);
         Ok(())
     }
