@@ -186,7 +186,11 @@ pub(crate) fn verify_once(
 /// nothing says so, or nothing more than was told already.
 fn gone_behind(dir: &Dir, link: &Link) -> Result<Option<Lsn>> {
     let Some((last, _)) = link.bound else { return Ok(None) };
-    let segment = Segment::open(dir, link.header.base, Access::Read)?;
+    let segment = match Segment::open(dir, link.header.base, Access::Read) {
+        // A disk that fails gives a sector now and not then.
+        Err(Error::Corruption(_)) => return Ok(None),
+        opened => opened?,
+    };
     let at = SegmentReader::new(segment.clone()).position();
     let sealed = scan_rest(&segment, at)?.seal.map(|seal| seal.last_lsn);
     Ok(sealed.filter(|sealed| *sealed < last).map(Lsn::next))
