@@ -9,7 +9,7 @@ use forelog::format::layout::{
     BLOCK_HEADER, FOOTER, Field, Form, HEADER_BLOCK, MANIFEST_HEADER, PART_HEADER, RECORD_HEADER, SEAL,
 };
 use forelog::storage::SimDisk;
-use forelog::{Options, WriteBatch};
+use forelog::{Db, Options, RestoreTarget, WalOptions, WriteBatch};
 
 use super::table;
 
@@ -190,6 +190,31 @@ fn a_file_is_known_by_what_is_in_it_or_by_its_name() {
     }
     assert_eq!(dissect("LOCK", b"", &mut |_| true), Ok(()));
     assert_eq!(dissect("LOCK", b"locked", &mut |_| true), Err(UnknownFile), "a lock has no bytes");
+}
+
+/// A log alone has payloads that only its owner understands; a restored store names the one that it comes from; and a store
+/// that nobody has chosen anything for has the options that are the default.
+#[test]
+fn other_files_than_those_of_a_store_by_hand() {
+    let disk = store();
+    let wal = WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(8192).open("log").unwrap();
+    wal.append(b"a letter").unwrap();
+    wal.close().unwrap();
+    Db::restore_on(Arc::new(disk.clone()), "data", "restored", RestoreTarget::Latest).unwrap();
+    Options::new().storage(Arc::new(disk.clone())).open("default").unwrap().close().unwrap();
+    let fields = |path: &str| {
+        let name = path.rsplit('/').next().unwrap();
+        let pieces = pieces(name, &disk.read_file(path).unwrap());
+        assert!(pieces.iter().all(|piece| piece.flaw.is_none()), "{path}: {pieces:?}");
+        pieces.into_iter().map(|piece| (piece.field, piece.value)).collect::<Vec<_>>()
+    };
+    let log = fields("log/00000000000000000001.wal");
+    assert!(log.contains(&("payload", Value::Bytes)) && !log.iter().any(|(field, _)| *field == "op"));
+    let restored = fields("restored/MANIFEST");
+    assert!(
+        restored.iter().any(|(field, value)| *field == "parent store_id" && matches!(value, Value::Text(_)))
+    );
+    assert!(fields("default/MANIFEST").contains(&("checkpoint_after_bytes", Value::Number(64 << 20))));
 }
 
 /// The checksum tells of any bit; which one it is, only the field itself.
