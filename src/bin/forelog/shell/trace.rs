@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  encode   1 operation, 14 bytes
-//!  append   LSN 43 → 00000000000000000001.wal @0x1a80, 64 bytes
+//!  append   LSN 43 → 00000000000000000001.wal @0x1a80, 64 bytes: 48 header, 14 payload, 2 padding
 //!  apply    user:1@43 (invisible)
 //!  sync     fdatasync 0.10 ms        ← survives a power cut from here on
 //!  publish  visible 43 (hides user:1@17)
@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use forelog::Lsn;
 use forelog::event::{Event, Listener};
-use forelog::format::record::RecordKind;
+use forelog::format::record::{RECORD_HEADER_BYTES, RecordKind};
 use forelog::format::{Op, batch_body};
 
 use crate::escape::word;
@@ -26,6 +26,8 @@ pub struct Trace {
     /// Keys are content, which `--redact` hides.
     is_redacted: bool,
     lines: Mutex<Vec<String>>,
+    /// How long the payload is that was encoded and is to be appended next.
+    payload: Mutex<Option<u64>>,
     /// The version that the next write hides from readers: what the engine answered when it was asked before.
     hides: Mutex<Option<String>>,
 }
@@ -64,7 +66,14 @@ impl Listener for Trace {
         if !self.is_on() {
             return;
         }
-        if let Some(mut line) = describe(event, self.is_redacted) {
+        let mut payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::Encoded { bytes, .. } = event {
+            *payload = Some(*bytes as u64);
+        }
+        let is_appended = matches!(event, Event::Appended { .. });
+        let parts = if is_appended { payload.take() } else { None };
+        drop(payload);
+        if let Some(mut line) = describe(event, parts, self.is_redacted) {
             let is_seen = matches!(event, Event::Published { .. });
             if let Some(hidden) = is_seen.then(|| self.hides.lock().ok()?.take()).flatten() {
                 line += &format!(" (hides {hidden})");
@@ -74,7 +83,8 @@ impl Listener for Trace {
     }
 }
 
-fn describe(event: &Event<'_>, is_redacted: bool) -> Option<String> {
+/// `payload`: how many bytes of a record that was appended are its payload, if that is known.
+fn describe(event: &Event<'_>, payload: Option<u64>, is_redacted: bool) -> Option<String> {
     Some(match event {
         Event::Encoded { ops, bytes } => format!(" encode   {}, {bytes} bytes", operations(*ops)),
         Event::Appended { lsn, kind, file, offset, bytes } => {
@@ -82,7 +92,12 @@ fn describe(event: &Event<'_>, is_redacted: bool) -> Option<String> {
                 RecordKind::Data => String::new(),
                 mark => format!(", {}", mark.name()),
             };
-            format!(" append   LSN {lsn} → {file} @{offset:#x}, {bytes} bytes{kind}")
+            let parts = payload.map_or(String::new(), |payload| {
+                let header = RECORD_HEADER_BYTES as u64;
+                let padding = bytes.saturating_sub(header + payload);
+                format!(": {header} header, {payload} payload, {padding} padding")
+            });
+            format!(" append   LSN {lsn} → {file} @{offset:#x}, {bytes} bytes{parts}{kind}")
         }
         Event::Applied { lsn, ops, body } => {
             let what = match (batch_body::ops(body).next(), *ops) {
