@@ -24,8 +24,8 @@ use crate::suggest::did_you_mean;
 
 const VALUE: [u8; 100] = [0x5a; 100];
 
-/// What a record of such a value takes in the log.
-const RECORD_BYTES: u64 = 176;
+/// What a record of such a value and a key of 16 bytes takes in the log: a header of 48 bytes, and a payload of 120.
+const RECORD_BYTES: u64 = 168;
 
 /// Keys for the workloads that read.
 const KEYS: u64 = 100_000;
