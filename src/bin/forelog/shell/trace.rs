@@ -55,8 +55,10 @@ impl Trace {
         }
     }
 
-    /// The lines since the last call.
+    /// The lines since the last call. What was expected and did not happen is forgotten.
     pub fn take(&self) -> Vec<String> {
+        *self.hides.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.payload.lock().unwrap_or_else(PoisonError::into_inner) = None;
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
