@@ -99,13 +99,16 @@ pub fn with_session(
 ) -> Result<Outcome, Failure> {
     let trace = Arc::new(Trace::new(app.globals.redact));
     let db = open(dir, options(&app.globals, &trace).create(mode), mode, &app.globals)?;
-    let mut session = Session::new(db.clone(), Site::real(dir), app, trace);
     let space = store::keyspace_to_write(&db, keyspace)?;
+    let mut session = Session::new(db, Site::real(dir), app, trace);
     space.name().clone_into(&mut session.keyspace);
+    drop(space);
     let ended = run(&mut session);
     let finished = session.finish();
+    // Not the one that it began with, if `.open` has turned to another.
+    let open = session.open.take();
     drop(session);
-    let closed = store::close(db, &app.globals);
+    let closed = open.map_or(Ok(()), |db| store::close(db, &app.globals));
     ended?;
     finished?;
     closed?;

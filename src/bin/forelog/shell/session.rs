@@ -99,7 +99,10 @@ impl Session<'_> {
         };
         let opened = store::open_with(dir, options, &self.app.globals)?;
         if let Some(db) = self.open.replace(opened.clone()) {
-            store::close(db, &self.app.globals)?;
+            // Not left to the end of the process, which may be far.
+            let closed = db.close();
+            store::say_failures(&db, &self.app.globals);
+            closed?;
         }
         if let Some(lab) = &mut self.lab {
             lab.turn_to(dir);
