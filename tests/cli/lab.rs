@@ -189,6 +189,33 @@ fn why() {
     assert!(place.ok(&["inspect", &at]).text().contains("key\ta"));
 }
 
+/// What is not synced is in no file that is read here; but it is what readers see, and so it was false to call the one
+/// before it the one that is seen.
+#[test]
+fn why_knows_of_what_is_not_synced() {
+    let now = |lines: &[&str]| {
+        let rows = lab(lines).json().into_iter().filter_map(|row| Some(row.get("now")?.as_str()?.to_owned()));
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(now(&["put a 1", ".durability buffered", "put a 2", "why a"]), ["hidden by 2, not synced"]);
+    assert_eq!(now(&["put a 1", ".durability buffered", "del a", "why a"]), ["deleted since, not synced"]);
+    assert_eq!(now(&["put a 1", ".durability buffered", "put b 2", "why a"]), ["seen"]);
+}
+
+/// Whichever store is open in the end is closed, and so is each that was left before.
+#[test]
+fn each_store_that_was_open_is_closed() {
+    let place = Place::with(&[("a", "1")]);
+    place.ok(&["put", "other", "b", "2"]);
+    let lines = ".open other\nput c 3\n.open demo\nput d 4\n.open other\nget c\n";
+    let ran = place.run_with(&["shell", "demo"], lines.as_bytes());
+    assert_eq!((ran.code, ran.text().lines().last()), (0, Some("3")), "{ran:?}");
+    for store in ["demo", "other"] {
+        let kinds: Vec<_> = place.ok(&["-f", "json", "log", store]).json();
+        assert_eq!(kinds.last().unwrap()["kind"], "close-mark", "{store}");
+    }
+}
+
 #[test]
 fn map() {
     let mut lines: Vec<String> =

@@ -20,6 +20,7 @@ struct Found {
 
 /// Answers with what the checkpoint, the log and the archive say about a key, the oldest first.
 pub fn why(site: &Site, space: &Keyspace, key: &[u8], out: &mut Output) -> Result<Outcome, Failure> {
+    let seen = space.range(key..=key).next().map(|entry| entry.lsn());
     let mut found = in_checkpoint(site, space, key)?;
     let request = Log { key: Some(key.to_vec()), ..Log::default() };
     Walk::open(site)?.each(&request, |step| {
@@ -35,14 +36,16 @@ pub fn why(site: &Site, space: &Keyspace, key: &[u8], out: &mut Output) -> Resul
     })?;
     // A checkpoint has it from the log: its record stands first.
     found.sort_by_key(|found| (found.lsn, found.op == CHECKPOINTED));
-    let newest = found.last().map(|found| found.lsn);
     let mut rows = out.rows(&["lsn", "op", "now", "file", "offset", "bytes", "value"])?;
     for Found { lsn, op, value, file, offset, bytes } in &found {
         let next = found.iter().map(|other| other.lsn).find(|other| other > lsn);
-        let now = match next {
-            Some(next) => format!("hidden by {next}"),
-            None if value.is_none() => "why there is nothing".to_owned(),
-            None => "seen".to_owned(),
+        let now = match (next, seen) {
+            (Some(next), _) => format!("hidden by {next}"),
+            // What is not durable yet is in no file that could be read here, but readers see it.
+            (None, Some(seen)) if seen > *lsn => format!("hidden by {seen}, not synced"),
+            (None, Some(_)) => "seen".to_owned(),
+            (None, None) if value.is_none() => "why there is nothing".to_owned(),
+            (None, None) => "deleted since, not synced".to_owned(),
         };
         rows.row(&[
             (*lsn).into(),
@@ -55,7 +58,7 @@ pub fn why(site: &Site, space: &Keyspace, key: &[u8], out: &mut Output) -> Resul
         ])?;
     }
     rows.finish()?;
-    Ok(if newest.is_some() { Outcome::Done } else { Outcome::Negative })
+    Ok(if found.is_empty() && seen.is_none() { Outcome::Negative } else { Outcome::Done })
 }
 
 /// What an entry of a checkpoint is called.
