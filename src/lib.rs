@@ -62,7 +62,9 @@ pub mod wal;
 
 pub use batch::WriteBatch;
 pub use catalog::DEFAULT_KEYSPACE;
-pub use db::{Db, Keyspace, Snapshot, Stats};
+pub use db::{
+    Conflict, Db, Differs, Keyspace, Snapshot, Stats, Transaction, TransactionKeyspace, TransactionRange,
+};
 pub use error::{Error, Result};
 pub use format::{Checksum, Limit, Retention};
 pub use lsn::Lsn;

@@ -6,7 +6,8 @@
 //!              └─── turn ─────┘                gate
 //! ```
 //!
-//! 1. **judge**: what fails gets no LSN and leaves no byte.
+//! 1. **judge**: what fails gets no LSN and leaves no byte. A write on a condition waits here until all that is logged is
+//!    applied, its own group's earlier members included ([`Conditional`]).
 //! 2. **log**: the group's records are written, with one `write_at`, not synced.
 //! 3. **apply**: their versions go into the memtable, where nobody sees them: readers look at the visible LSN.
 //! 4. **sync**, if it was asked for, shared with everybody who waits at the gate.
@@ -26,6 +27,7 @@
 
 use std::sync::{Arc, Weak};
 
+use super::judge::{Condition, Conditional, Refusal};
 use super::pending::Pending;
 use super::store::Store;
 use super::unknown_keyspace;
@@ -43,6 +45,8 @@ use crate::wal::{Members, Outcome, Wal, Work};
 pub(super) struct Write {
     batch: SealedBatch,
     durability: Durability,
+    /// What must hold when it is judged, if anything.
+    conditional: Option<Box<Conditional>>,
     outcome: Outcome,
     /// Somebody has taken it on to apply this.
     taken: AtomicBool,
@@ -76,6 +80,19 @@ impl Unpublished {
 
 impl Store {
     pub(super) fn write(self: &Arc<Self>, batch: WriteBatch, durability: Durability) -> Result<Lsn> {
+        match self.write_if(batch, durability, None)? {
+            Ok(lsn) => Ok(lsn),
+            Err(_) => unreachable!("nothing is refused without a condition"),
+        }
+    }
+
+    /// The same if a condition holds. A refusal, which is a result, is visible when it is told.
+    pub(super) fn write_if(
+        self: &Arc<Self>,
+        batch: WriteBatch,
+        durability: Durability,
+        condition: Option<Condition>,
+    ) -> Result<Result<Lsn, Refusal>> {
         let wal = self.wal()?;
         let _waking = wal.waking(&self.keeper);
         // A poisoned store answers at once, whoever may be stuck in a call that never returns.
@@ -86,12 +103,14 @@ impl Store {
         }
         let batch = batch.seal()?;
         if batch.len() == 0 {
-            return Ok(self.tracker.visible());
+            return Ok(Ok(self.tracker.visible()));
         }
         // Before it joins others: what is too long must not fail with them, or they with it.
         wal.check_size(batch.body().len())?;
         self.events().tell(|| Event::Encoded { ops: batch.len(), bytes: batch.body().len() });
-        let write = Write { batch, durability, outcome: Outcome::default(), taken: AtomicBool::new(false) };
+        let conditional = condition.map(Conditional::new);
+        let (outcome, taken) = (Outcome::default(), AtomicBool::new(false));
+        let write = Write { batch, durability, conditional, outcome, taken };
         let gather = durability == Durability::Sync && wal.shares_syncs();
         self.queue.pass(write, gather, &Writing { store: self, wal })
     }
@@ -124,6 +143,24 @@ impl Store {
         if visible > before {
             self.events().tell(|| Event::Published { visible });
         }
+    }
+
+    /// Returns when everything that is logged is applied, which other threads are doing. Called with the turn, so that
+    /// nothing more is logged meanwhile; applying needs no turn.
+    fn wait_applied(&self, wal: &Wal) -> Result<()> {
+        let last = wal.last_lsn();
+        let is_applied = || self.pending.lock().pending.applied_to() >= last;
+        while !yield_before_sleep(is_applied) {
+            // A thread that panicked while it applied has poisoned the log. One that failed to write has got no LSN.
+            wal.check_poison()?;
+            let mut unpublished = self.pending.lock();
+            if unpublished.pending.applied_to() < last && !wal.is_poisoned() {
+                unpublished.sleeping += 1;
+                unpublished = self.moved.wait(unpublished);
+                unpublished.sleeping -= 1;
+            }
+        }
+        Ok(())
     }
 
     /// What a write makes superfluous, it also removes, as far as it can be removed by now.
@@ -177,15 +214,18 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    /// Step 1: whether the batch can be applied, now that everything before it in the log is known.
+    /// Step 1: whether the batch can be applied, and may be, now that everything before it in the log is known.
     fn judge(&self, write: &Write) -> bool {
-        match self.store.catalog.check(&write.batch) {
-            Ok(()) => true,
-            Err(NoSuchKeyspace(id)) => {
-                write.outcome.failed(unknown_keyspace(id));
-                false
-            }
-        }
+        let checked = self.store.catalog.check(&write.batch);
+        let checked = checked.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id)).and_then(|()| {
+            let Some(conditional) = &write.conditional else { return Ok(true) };
+            self.store.wait_applied(self.wal)?;
+            Ok(conditional.holds())
+        });
+        checked.unwrap_or_else(|error| {
+            write.outcome.failed(error);
+            false
+        })
     }
 
     /// Step 2: writes what was judged to be fine, and gives it its LSNs.
@@ -236,7 +276,7 @@ impl Writing<'_> {
 
 impl Work for Writing<'_> {
     type Item = Write;
-    type Result = Result<Lsn>;
+    type Result = Result<Result<Lsn, Refusal>>;
 
     fn bytes(&self, write: &Write) -> usize {
         write.batch.body().len()
@@ -249,7 +289,17 @@ impl Work for Writing<'_> {
             let alone = Some(group.leader()).filter(|write| self.judge(write));
             self.log_judged(alone.as_slice());
         } else {
-            let judged: Vec<&Write> = group.iter().filter(|write| self.judge(write)).collect();
+            let mut judged = Vec::new();
+            for write in group.iter() {
+                if write.conditional.is_some() {
+                    // It is judged by these, too.
+                    self.log_judged(&judged);
+                    judged.drain(..).for_each(|write| self.apply(write));
+                }
+                if self.judge(write) {
+                    judged.push(write);
+                }
+            }
             self.log_judged(&judged);
         }
     }
@@ -299,7 +349,11 @@ impl Work for Writing<'_> {
         self.store.publish(self.wal);
     }
 
-    fn result(&self, write: &Write) -> Result<Lsn> {
+    fn result(&self, write: &Write) -> Self::Result {
+        if let Some(refusal) = write.conditional.as_ref().and_then(|conditional| conditional.refusal.get()) {
+            self.store.wait_published(self.wal, refusal.lsn)?;
+            return Ok(Err(refusal.clone()));
+        }
         let lsn = match write.outcome.result() {
             Some(result) => result?,
             // Nobody waits for a leader once the log is poisoned: what is visible by now is so for good.
@@ -310,6 +364,6 @@ impl Work for Writing<'_> {
             }
         };
         self.store.collect_garbage_of(&write.batch);
-        Ok(lsn)
+        Ok(Ok(lsn))
     }
 }

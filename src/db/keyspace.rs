@@ -30,6 +30,10 @@ impl Keyspace {
         &self.space
     }
 
+    pub(super) fn store(&self) -> &Arc<Store> {
+        self.db.store()
+    }
+
     pub(super) fn is_in(&self, store: &Arc<Store>) -> bool {
         Arc::ptr_eq(self.db.store(), store)
     }

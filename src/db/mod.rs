@@ -11,14 +11,19 @@
 //! Where to read next: `commit`.
 
 mod commit;
+mod compare;
 mod copies;
 mod elsewhere;
+mod judge;
 mod keyspace;
 mod pending;
 mod prune;
+mod reads;
 mod snapshot;
 mod stats;
 mod store;
+mod transaction;
+mod transaction_range;
 mod upkeep;
 
 use std::ops::RangeBounds;
@@ -36,10 +41,13 @@ use crate::retention::PruneReport;
 use crate::storage::dir::Dir;
 use crate::wal::Durable;
 
+pub use self::compare::Differs;
 pub use self::keyspace::Keyspace;
 pub use self::snapshot::Snapshot;
 pub use self::stats::Stats;
 use self::store::Store;
+pub use self::transaction::{Conflict, Transaction, TransactionKeyspace};
+pub use self::transaction_range::TransactionRange;
 
 /// A durable, ordered, in-memory key-value store.
 ///

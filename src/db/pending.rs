@@ -54,6 +54,11 @@ impl Pending {
         }
     }
 
+    /// Everything up to it is applied.
+    pub(super) fn applied_to(&self) -> Lsn {
+        self.applied
+    }
+
     /// How far publishing may go, if everything up to `durable` is durable.
     pub(super) fn publishable(&mut self, durable: Lsn) -> Lsn {
         while self.syncs.front().is_some_and(|lsn| *lsn <= durable) {

@@ -8,7 +8,7 @@ use super::store::Store;
 use crate::catalog::Space;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
-use crate::memtable::{self, Range, Value};
+use crate::memtable::{self, KeyRange, Range, Value};
 
 /// A read view of one keyspace that stays as it was, whatever is written since.
 ///
@@ -55,9 +55,14 @@ impl Snapshot {
         if !keyspace.is_in(&self.store) {
             return Err(Error::UnknownKeyspace { name: keyspace.name().to_owned() });
         }
+        Ok(self.of(keyspace.space()))
+    }
+
+    /// The same moment, in another keyspace of the same store.
+    pub(super) fn of(&self, space: &Arc<Space>) -> Snapshot {
         let mut there = self.clone();
-        there.space = keyspace.space().clone();
-        Ok(there)
+        there.space = space.clone();
+        there
     }
 
     /// The value that the key had.
@@ -72,15 +77,12 @@ impl Snapshot {
 
     /// The entries in a range of keys, in order; `rev()` goes backward.
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
-        let owned = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
-        self.entries((owned(range.start_bound()), owned(range.end_bound())))
+        self.entries(key_range(&range))
     }
 
     /// The entries whose keys begin so, in order.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
-        let prefix = prefix.as_ref();
-        let end = after_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries((Bound::Included(prefix.to_vec()), end))
+        self.entries(prefix_range(prefix.as_ref()))
     }
 
     /// All entries, in order.
@@ -88,7 +90,7 @@ impl Snapshot {
         self.entries((Bound::Unbounded, Bound::Unbounded))
     }
 
-    fn entries(&self, range: memtable::KeyRange) -> Range {
+    pub(super) fn entries(&self, range: KeyRange) -> Range {
         // The pin is there until the snapshot is dropped; without it, a new one would show what is visible now.
         let pin = self.pin.clone().unwrap_or_else(|| self.store.tracker.snapshot());
         self.space.table.range(range, pin)
@@ -103,6 +105,18 @@ impl Drop for Snapshot {
         self.pin.take();
         self.store.collect_garbage(GARBAGE_BUDGET);
     }
+}
+
+/// A range of keys as the memtable takes it.
+pub(super) fn key_range<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> KeyRange {
+    let owned = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
+    (owned(range.start_bound()), owned(range.end_bound()))
+}
+
+/// The range of the keys that begin so.
+pub(super) fn prefix_range(prefix: &[u8]) -> KeyRange {
+    let end = after_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+    (Bound::Included(prefix.to_vec()), end)
 }
 
 /// The first key after all keys with this prefix; `None` if there is none.

@@ -134,18 +134,18 @@ impl Memtable {
         (version.key() == key).then(|| Newest::of(version))
     }
 
-    /// Whether anything in the range was applied after `since`, published or not.
-    pub fn changed_since(&self, range: &KeyRange, since: Lsn) -> bool {
+    /// Whether anything in the range was applied after `since`, published or not: the LSN of such a change.
+    pub fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn> {
         let interval = Interval::of(range);
         let guard = &epoch::pin();
         let mut at = self.nodes.lower_bound(Bound::Included(&Node::before(&interval.start)), guard);
         while let Some(node) = at.filter(|node| interval.is_below_end(node.key().0.key())) {
             if node.key().0.lsn() > since {
-                return true;
+                return Some(node.key().0.lsn());
             }
             at = node.next();
         }
-        false
+        None
     }
 
     /// The entries of a range as the snapshot shows them, in both directions.

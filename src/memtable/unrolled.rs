@@ -121,21 +121,24 @@ impl Memtable {
         })
     }
 
-    /// Whether any key of the range was put or deleted after `since`, published or not.
+    /// Whether any key of the range was put or deleted after `since`, published or not: the LSN of such a change.
+    ///
+    /// A block none of whose versions is newer is passed without a look at its keys.
     ///
     /// Contract: a live snapshot pins `since`, so that no later deletion has been forgotten.
-    pub fn changed_since(&self, range: &KeyRange, since: Lsn) -> bool {
+    pub fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn> {
         let mut rest = Interval::of(range);
-        let mut changed = false;
-        while !changed && !rest.is_empty() {
+        let mut change = None;
+        while change.is_none() && !rest.is_empty() {
             let start = rest.start.clone();
             self.locate(&Fence::borrowed(&start), &epoch::pin(), |block, inner| {
                 let slots = block.take_front(&inner, &mut rest);
-                changed =
-                    inner.max_lsn > since && inner.body.slots()[slots].iter().any(|slot| slot.lsn() > since);
+                if inner.max_lsn > since {
+                    change = inner.body.slots()[slots].iter().map(Version::lsn).find(|lsn| *lsn > since);
+                }
             });
         }
-        changed
+        change
     }
 
     /// The entries of a range as the snapshot shows them, in both directions.

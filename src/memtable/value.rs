@@ -33,6 +33,11 @@ impl Value {
     pub(super) fn of(version: &Version) -> Option<Value> {
         (!version.is_tombstone()).then(|| Value(version.clone()))
     }
+
+    /// A value that stands in no table.
+    pub(crate) fn new(bytes: &[u8]) -> Value {
+        Value(Version::new(Lsn::ZERO, b"", Some(bytes)))
+    }
 }
 
 impl Deref for Value {
@@ -84,6 +89,11 @@ impl Entry {
     /// The entry of this version; `None` for a tombstone.
     pub(super) fn of(version: &Version) -> Option<Entry> {
         (!version.is_tombstone()).then(|| Entry(version.clone()))
+    }
+
+    /// An entry that stands in no table, with the LSN 0.
+    pub(crate) fn new(key: &[u8], value: &[u8]) -> Entry {
+        Entry(Version::new(Lsn::ZERO, key, Some(value)))
     }
 
     /// The key.

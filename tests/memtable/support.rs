@@ -15,7 +15,7 @@ pub(crate) trait Table: Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> Option<Value>;
     fn get_at(&self, key: &[u8], at: Lsn) -> Option<Value>;
     fn newest(&self, key: &[u8]) -> Option<Newest>;
-    fn changed_since(&self, range: &KeyRange, since: Lsn) -> bool;
+    fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn>;
     fn range(self: &Arc<Self>, range: KeyRange, snapshot: Snapshot) -> Self::Range;
     fn collect_garbage(&self, budget: usize) -> bool;
     fn stats(&self) -> MemtableStats;
@@ -41,7 +41,7 @@ macro_rules! table {
             fn newest(&self, key: &[u8]) -> Option<Newest> {
                 self.newest(key)
             }
-            fn changed_since(&self, range: &KeyRange, since: Lsn) -> bool {
+            fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn> {
                 self.changed_since(range, since)
             }
             fn range(self: &Arc<Self>, range: KeyRange, snapshot: Snapshot) -> $range {
