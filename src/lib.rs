@@ -63,10 +63,11 @@ pub mod wal;
 pub use batch::WriteBatch;
 pub use catalog::DEFAULT_KEYSPACE;
 pub use db::{
-    Conflict, Db, Differs, Keyspace, Snapshot, Stats, Transaction, TransactionKeyspace, TransactionRange,
+    Change, Changes, Conflict, Db, Differs, Keyspace, Snapshot, Stats, Transaction, TransactionKeyspace,
+    TransactionRange,
 };
 pub use error::{Error, Result};
-pub use format::{Checksum, Limit, Retention};
+pub use format::{Checksum, KeyspaceId, Limit, Op, Retention};
 pub use lsn::Lsn;
 pub use memtable::{Entry, Range, Value};
 pub use options::{CreateMode, Durability, Options, RecoveryMode, WalOptions, WriteOptions};

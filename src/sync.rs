@@ -87,6 +87,17 @@ impl Condvar {
         self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, but for about as long as this at most. (Schedules know no time, and no scenario needs it.)
+    #[cfg(not(forelog_shuttle))]
+    pub(crate) fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, limit: Duration) -> MutexGuard<'a, T> {
+        self.0.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    #[cfg(forelog_shuttle)]
+    pub(crate) fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, _: Duration) -> MutexGuard<'a, T> {
+        self.wait(guard)
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }

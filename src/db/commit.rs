@@ -26,6 +26,7 @@
 //! Where to read next: `pending`, then `wal::queue` and `wal::gate`.
 
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use super::judge::{Condition, Conditional, Refusal};
 use super::pending::Pending;
@@ -163,6 +164,21 @@ impl Store {
         Ok(())
     }
 
+    /// Returns when `over` says so, or about when the time is up. `over` is asked again whenever something was published.
+    pub(super) fn wait_moved(&self, limit: Duration, over: impl Fn() -> bool) {
+        let began = Instant::now();
+        let mut unpublished = self.pending.lock();
+        while !over() {
+            let Some(left) = limit.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
+                return;
+            };
+            unpublished.sleeping += 1;
+            // A checkpoint's sync makes things durable and publishes nothing: of that nobody is told.
+            unpublished = self.moved.wait_for(unpublished, left.min(LOOK_AGAIN));
+            unpublished.sleeping -= 1;
+        }
+    }
+
     /// What a write makes superfluous, it also removes, as far as it can be removed by now.
     fn collect_garbage_of(&self, batch: &SealedBatch) {
         let mut last = None;
@@ -206,6 +222,9 @@ impl Store {
         Ok(())
     }
 }
+
+/// How long nobody is told of what has become durable, at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The work on what is written.
 struct Writing<'a> {

@@ -26,7 +26,7 @@ impl Upkeep {
         let snapshot = self.tracker.snapshot();
         // What a backup has, this store must not lose.
         self.wal.wait_durable_for(snapshot.lsn(), 1)?;
-        let old = self.manifest.lock().clone();
+        let old = self.manifest();
         let pace = self.pace(&old);
         let (parent, options, catalog) = (old.store_id, old.options, &*self.catalog);
         fork(out, Forking { parent, options, catalog, snapshot: &snapshot, threads, pace })

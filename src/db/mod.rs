@@ -14,6 +14,7 @@ mod commit;
 mod compare;
 mod copies;
 mod elsewhere;
+mod feed;
 mod judge;
 mod keyspace;
 mod pending;
@@ -42,6 +43,7 @@ use crate::storage::dir::Dir;
 use crate::wal::Durable;
 
 pub use self::compare::Differs;
+pub use self::feed::{Change, Changes};
 pub use self::keyspace::Keyspace;
 pub use self::snapshot::Snapshot;
 pub use self::stats::Stats;

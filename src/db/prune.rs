@@ -31,7 +31,7 @@ impl Upkeep {
 
     pub(super) fn prune_locked(&self, work: &mut Work, dry_run: bool) -> Result<PruneReport> {
         self.check(work)?;
-        let old = self.manifest.lock().clone();
+        let old = self.manifest();
         let segments = self.wal.segments();
         // What a dry run foresees counts as archived: it is when something goes.
         let foreseen = dry_run.then(|| self.foresee_archiving(work, &old, &segments)).flatten();

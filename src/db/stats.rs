@@ -58,7 +58,7 @@ impl Stats {
         let mut stats = Stats {
             visible_lsn: store.tracker.visible(),
             durable_lsn: store.durable(),
-            last_lsn: store.wal.as_ref().map_or(store.report.log.last_lsn, |wal| wal.last_lsn()),
+            last_lsn: store.last_lsn(),
             keyspaces: 0,
             keys: 0,
             versions: 0,

@@ -163,6 +163,11 @@ impl Store {
         self.wal.as_ref().map_or(self.report.log.proven_lsn, |wal| wal.durable_lsn())
     }
 
+    /// The last LSN that was given out.
+    pub(super) fn last_lsn(&self) -> Lsn {
+        self.wal.as_ref().map_or(self.report.log.last_lsn, |wal| wal.last_lsn())
+    }
+
     pub(super) fn sync(&self) -> Result<Lsn> {
         let wal = self.wal()?;
         let _waking = wal.waking(&self.keeper);

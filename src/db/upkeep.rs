@@ -132,6 +132,11 @@ impl Upkeep {
         newest(&self.manifest.lock()).cloned()
     }
 
+    /// The manifest as it is now.
+    pub(super) fn manifest(&self) -> Manifest {
+        self.manifest.lock().clone()
+    }
+
     /// Why the last checkpoint or pruning failed, if none has worked since.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure.lock().clone()
@@ -197,7 +202,7 @@ impl Upkeep {
         let snapshot = self.tracker.snapshot();
         let lsn = snapshot.lsn();
         let appended = self.wal.appended_bytes();
-        let old = self.manifest.lock().clone();
+        let old = self.manifest();
         let last = newest(&old).map_or(Lsn::ZERO, Checkpoint::lsn);
         if lsn <= last {
             self.is_due_after(appended, due_after(&old));
@@ -254,7 +259,7 @@ impl Upkeep {
     /// A disk without room for it is no failure: the log is whole and closed without this proof.
     pub(super) fn state_durable(&self, lsn: Lsn) -> Result<()> {
         let mut work = self.work.lock();
-        let old = self.manifest.lock().clone();
+        let old = self.manifest();
         if old.durable_lsn >= lsn {
             return Ok(());
         }

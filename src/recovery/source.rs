@@ -19,6 +19,7 @@ use crate::format::manifest::{Checkpoint, Manifest, PersistedOptions};
 use crate::format::{StoreId, names};
 use crate::lsn::Lsn;
 use crate::options::default_persisted;
+use crate::storage::ArchiveTarget;
 use crate::storage::archive::{self, Gathered, Place};
 use crate::storage::dir::Dir;
 use crate::wal::{self, Given, LogReader};
@@ -111,6 +112,26 @@ impl Source {
         Ok(source)
     }
 
+    /// What the archive of an open store has of its log, up to `until`; `None` if there is no archive. `target`: one that
+    /// the manifest does not know.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the archive of another store.
+    pub(crate) fn of_archive(
+        dir: &Dir,
+        target: Option<&Arc<dyn ArchiveTarget>>,
+        manifest: &Manifest,
+        until: Lsn,
+    ) -> Result<Option<Source>> {
+        let mut found = Found::default();
+        match (target, &manifest.options.archive) {
+            (Some(target), _) => found.add_objects(dir, target, dir.path(), Some(manifest))?,
+            (None, Some(path)) => found.add_archive(dir, path.as_ref(), Some(manifest))?,
+            (None, None) => return Ok(None),
+        }
+        Ok(Some(found.gather(dir, Some(manifest.store_id), None, Some(until))))
+    }
+
     /// Looks at the log; `None` for an archive that has none.
     ///
     /// # Errors
@@ -167,12 +188,24 @@ struct Found {
 impl Found {
     /// `of`: the store that it belongs to, if that is known.
     fn add_archive(&mut self, dir: &Dir, path: &Path, of: Option<&Manifest>) -> Result<()> {
+        let target = archive::readable(dir.storage(), path)
+            .map_err(|source| Error::io("read the archive", path, source))?;
+        self.add_objects(dir, &target, path, of)
+    }
+
+    /// The same of an archive that was opened.
+    fn add_objects(
+        &mut self,
+        dir: &Dir,
+        target: &Arc<dyn ArchiveTarget>,
+        path: &Path,
+        of: Option<&Manifest>,
+    ) -> Result<()> {
         let failed = |source| Error::io("read the archive", path, source);
-        let target = archive::readable(dir.storage(), path).map_err(failed)?;
         let names = target.list().map_err(failed)?;
         if let Some(manifest) = of {
             if names.iter().any(|name| name == names::ARCHIVE_OWNER) {
-                checkpoint::check_archive_owner(&*target, manifest.store_id).map_err(failed)?;
+                checkpoint::check_archive_owner(&**target, manifest.store_id).map_err(failed)?;
             } else if names.is_empty() && manifest.archived > Lsn::ZERO {
                 let reason = "it is gone, or not mounted, or compressed by a program";
                 return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)));
@@ -188,7 +221,7 @@ impl Found {
             } else if names::is_part(&name) {
                 self.parts.push((name, place));
             } else if names::parse_archived_checkpoint(&name).is_some() {
-                match checkpoint::read_manifest(&*target, &name) {
+                match checkpoint::read_manifest(&**target, &name) {
                     Ok(manifest) => self.manifests.push(manifest),
                     // One checkpoint less to begin with. What cannot be had without it is refused with this.
                     Err(error @ Error::Corruption(_)) => self.damaged = Some(error),

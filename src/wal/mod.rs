@@ -221,12 +221,7 @@ impl Wal {
     }
 
     fn check_given_out(&self, lsn: Lsn) -> Result<()> {
-        let last = self.last_lsn();
-        if lsn <= last {
-            return Ok(());
-        }
-        let reason = format!("{lsn} was not given out yet; the last one is {last}");
-        Err(Error::InvalidOption { option: "lsn", reason })
+        check_given_out(lsn, self.last_lsn())
     }
 
     /// Makes the file of the next segment ahead of time, as the background thread does when the current one is half
@@ -369,6 +364,16 @@ impl Wal {
         }
         self.log.close(|| ())
     }
+}
+
+/// # Errors
+/// [`Error::InvalidOption`] for an LSN beyond the last one that was given out.
+pub(crate) fn check_given_out(lsn: Lsn, last: Lsn) -> Result<()> {
+    if lsn <= last {
+        return Ok(());
+    }
+    let reason = format!("{lsn} was not given out yet; the last one is {last}");
+    Err(Error::InvalidOption { option: "lsn", reason })
 }
 
 impl Drop for Wal {
