@@ -127,6 +127,14 @@ mod tests {
     }
 
     #[test]
+    fn names() {
+        for (algorithm, name) in Checksum::ALL.into_iter().zip(["crc32", "crc32c", "xxh3"]) {
+            assert_eq!((algorithm.to_string(), name.parse()), (name.to_owned(), Ok(algorithm)));
+        }
+        assert!("CRC32".parse::<Checksum>().unwrap_err().contains("\"CRC32\""));
+    }
+
+    #[test]
     fn the_digest_depends_on_every_part_and_on_the_order() {
         let one = Digest::default().and(Lsn::new(1), 1, 7).and(Lsn::new(2), 1, 8);
         let others = [

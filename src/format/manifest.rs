@@ -258,6 +258,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_checkpoint_has_is_the_sum_of_its_parts() {
+        let parts = [(4096, 7), (512, 2)].map(|(bytes, entries)| Part { bytes, entries, digest: 1 });
+        let checkpoint = Checkpoint { lsn: 9, generation: 1, time_us: 5, parts: parts.to_vec() };
+        assert_eq!((checkpoint.bytes(), checkpoint.entries()), (4608, 9));
+    }
+
+    #[test]
     fn round_trip_and_every_damage() {
         let bytes = manifest().encode();
         assert_eq!(Manifest::decode(&bytes), Ok(manifest()));

@@ -117,10 +117,15 @@ mod tests {
         assert_eq!(parse_archived(&name), Some((Lsn::new(7), Lsn::new(42))));
         assert_eq!((parse_segment(&name), parse_archived(&segment(Lsn::new(7)))), (None, None));
         assert_eq!(parse_archived(&archived(Lsn::new(7), Lsn::new(6))), None);
+        assert_eq!(parse_archived(&archived(Lsn::ZERO, Lsn::new(6))), None, "there is no such first LSN");
         assert_eq!(parse_archived_checkpoint(&archived_checkpoint(Lsn::new(7), 3)), Some(Lsn::new(7)));
         assert_eq!(parse_archived_checkpoint(&archived_checkpoint(Lsn::ZERO, 1)), Some(Lsn::ZERO));
         let other = |name| parse_archived_checkpoint(name).is_none();
         assert!(other("7-3.manifest") && other("MANIFEST") && other("00000000000000000007-.manifest"));
+        for name in [name, archived_checkpoint(Lsn::new(7), 3)] {
+            assert!(is_archived(&name) && is_archived(&format!("{name}.lz4")));
+        }
+        assert!(!is_archived(ARCHIVE_OWNER) && !is_archived(&segment(Lsn::new(7))));
     }
 
     #[test]
@@ -128,10 +133,16 @@ mod tests {
         assert_eq!(part(Lsn::new(42), 3, 0), "00000000000000000042-3-0.ckpt");
         assert!(is_part(&part(Lsn::new(42), u64::MAX, u32::MAX)));
         assert_eq!(parse_part(&part(Lsn::new(42), 3, 5)), Some((Lsn::new(42), 3, 5)));
-        for other in ["42-3-0.ckpt", "00000000000000000042-3.ckpt", "00000000000000000042-3-x.ckpt", "a.ckpt"]
-        {
-            assert!(!is_part(other), "{other}");
+        let lsn = "00000000000000000042";
+        for other in ["42-3-0", "{}-3", "{}-3-x", "{}-x-3", "{}-+3-0", "{}-3-+0", "{}-3-0-0", "a"] {
+            let other = format!("{}.ckpt", other.replace("{}", lsn));
+            assert!(!is_part(&other), "{other}");
         }
+    }
+
+    #[test]
+    fn files_under_construction() {
+        assert!(is_tmp(SPARE_TMP) && is_tmp(MANIFEST_TMP) && !is_tmp("mine.tmp"));
     }
 
     #[test]
