@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use forelog::event::{Event, Listener};
 use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
 use forelog::{Conflict, Db, Durability, Error, Lsn, Options, Transaction, WriteOptions};
 use proptest::prelude::*;
-use support::hook_disk::HookDisk;
+use support::hook_disk::{HookDisk, Latch};
 use support::{DIR, store_on, until};
 
 const NONE: Option<&str> = None;
@@ -105,7 +106,6 @@ fn no_update_is_lost() {
 
 /// Two that stand in one group are judged one by the other.
 /// Broken: src/db/commit.rs: `if write.conditional.is_some() {` to `if false {`
-/// Broken: src/db/commit.rs: `self.store.wait_applied(self.wal)?;` to ``
 #[test]
 fn a_swap_is_judged_by_the_one_before_it_in_its_group() {
     let disk = HookDisk::new();
@@ -128,6 +128,50 @@ fn a_swap_is_judged_by_the_one_before_it_in_its_group() {
         let won = swaps.into_iter().map(|swap| swap.join().unwrap());
         assert_eq!(won.filter(|won| *won).count(), 1, "round {round}");
     }
+}
+
+/// Stalls whoever has just applied the batch that has this key in it.
+#[derive(Debug)]
+struct StallsAt(&'static str, Latch);
+
+impl Listener for StallsAt {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Applied { body, .. } = event
+            && body.escape_ascii().to_string().contains(self.0)
+        {
+            self.1.wait_here();
+        }
+    }
+}
+
+/// A group is logged, and its leader is not yet through applying it, when the next group is judged: that must wait until
+/// all of it is applied.
+/// Broken: src/db/commit.rs: `self.store.wait_applied(self.wal)?;` to ``
+#[test]
+fn a_swap_is_judged_by_what_is_logged_and_not_yet_applied() {
+    let (disk, applying) = (HookDisk::new(), Latch::default());
+    let db = store_on(&disk).listener(Arc::new(StallsAt("leads", applying.clone()))).open(DIR).unwrap();
+    let writing = disk.stall("write");
+    let put = |key: &'static str| {
+        let db = db.clone();
+        let put = thread::spawn(move || db.put(key, "1").unwrap());
+        thread::sleep(Duration::from_millis(20));
+        put
+    };
+    let first = put("first");
+    until("the first write stalls", || writing.has_arrived());
+    // They become one group. The follower goes to sleep meanwhile, so it is its leader who applies for it.
+    let (leader, follower) = (put("leads"), put("follows"));
+    writing.open();
+    until("the leader has applied its own", || applying.has_arrived());
+    let swap = {
+        let db = db.clone();
+        thread::spawn(move || db.compare_and_swap("follows", NONE, Some("mine")).unwrap())
+    };
+    thread::sleep(Duration::from_millis(30));
+    applying.open();
+    assert_eq!(text(swap.join().unwrap().unwrap_err().current).as_deref(), Some("1"));
+    [first, leader, follower].into_iter().for_each(|put| _ = put.join().unwrap());
 }
 
 /// A refusal tells what is there. It must not be told before that can be read by everybody: the sync may fail, and then
@@ -367,6 +411,60 @@ fn keyspaces_limits_and_durability() {
     too_long.put("k", vec![0; 9000]).unwrap();
     assert!(matches!(too_long.commit(), Err(Error::TooLarge { what: "batch", .. })));
     assert!(db.transaction(|tx| if tx.attempt() == 1 { Err(Error::Closed) } else { Ok(()) }).is_err());
+}
+
+#[test]
+fn ends_and_ranges() {
+    let db = open();
+    let users = db.keyspace("users").unwrap();
+    assert!(db.is_empty() && users.is_empty() && db.first().is_none() && db.last().is_none());
+    assert!(db.pop_first().unwrap().is_none() && users.pop_last().unwrap().is_none());
+    let before = db.visible_lsn();
+    assert_eq!(
+        (db.remove_range("a"..).unwrap(), db.visible_lsn()),
+        (0, before),
+        "nothing is logged for nothing"
+    );
+    for key in ["a", "b", "c", "d", "e"] {
+        db.put(key, "default").unwrap();
+        users.put(key, "users").unwrap();
+    }
+    let snapshot = db.snapshot();
+    assert_eq!((db.len(), db.approximate_len(), users.len(), users.approximate_len()), (5, 5, 5, 5));
+    assert_eq!((db.first().unwrap().key(), users.last().unwrap().key()), (&b"a"[..], &b"e"[..]));
+    assert_eq!(db.pop_first().unwrap().unwrap().key(), b"a");
+    assert_eq!(db.pop_last().unwrap().unwrap().value(), b"default");
+    assert_eq!(users.pop_first().unwrap().unwrap().value(), b"users");
+    assert_eq!(users.pop_last().unwrap().unwrap().key(), b"e");
+    let lsn = db.visible_lsn();
+    assert_eq!((db.remove_range("b"..="c").unwrap(), db.visible_lsn()), (2, lsn.next()), "one batch");
+    assert_eq!(users.remove_range::<&str>(..).unwrap(), 3);
+    assert_eq!((db.len(), users.is_empty(), snapshot.len(), snapshot.is_empty()), (1, true, 5, false));
+    assert_eq!((snapshot.first().unwrap().key(), snapshot.last().unwrap().key()), (&b"a"[..], &b"e"[..]));
+    (0..1000).for_each(|number| _ = users.put(format!("{number:020}"), "").unwrap());
+    assert!(matches!(users.remove_range::<&str>(..), Err(Error::TooLarge { what: "batch", .. })));
+    assert_eq!(users.len(), 1000);
+}
+
+/// A queue that is taken from by several: each job goes to one.
+#[test]
+fn each_is_popped_once() {
+    let db = open();
+    (0..200_u8).for_each(|number| _ = db.put([number], [number]).unwrap());
+    let mut popped: Vec<u8> = thread::scope(|scope| {
+        let pop_all = || {
+            let mut popped = Vec::new();
+            while let Some(entry) = db.pop_first().unwrap() {
+                assert!(popped.last() < Some(&entry.key()[0]), "in their order");
+                popped.push(entry.key()[0]);
+            }
+            popped
+        };
+        let threads = [scope.spawn(pop_all), scope.spawn(pop_all), scope.spawn(pop_all)];
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    popped.sort_unstable();
+    assert!(popped.into_iter().eq(0..200));
 }
 
 #[derive(Clone, Debug)]

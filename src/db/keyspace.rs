@@ -30,6 +30,10 @@ impl Keyspace {
         &self.space
     }
 
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
     pub(super) fn store(&self) -> &Arc<Store> {
         self.db.store()
     }

@@ -14,6 +14,7 @@ mod commit;
 mod compare;
 mod copies;
 mod elsewhere;
+mod ends;
 mod feed;
 mod judge;
 mod keyspace;

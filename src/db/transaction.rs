@@ -205,7 +205,7 @@ impl Transaction {
         Ok(TransactionKeyspace { transaction: self, space: keyspace.space().clone() })
     }
 
-    fn default_keyspace(&self) -> TransactionKeyspace<'_> {
+    pub(super) fn default_keyspace(&self) -> TransactionKeyspace<'_> {
         let space = self.db.store().catalog.default_space().clone();
         TransactionKeyspace { transaction: self, space }
     }
