@@ -157,6 +157,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A value or a key of a [typed table](crate::typed) cannot be read or written as the table's type.
+    #[error("keyspace {keyspace} is used as a table of {wanted}: {reason}")]
+    Mistyped {
+        /// The keyspace's name.
+        keyspace: String,
+        /// The type of the key or of the value.
+        wanted: &'static str,
+        /// What is wrong, and where.
+        reason: String,
+    },
+
     /// A batch or a call names a keyspace that the store does not have (any more).
     #[error("there is no keyspace {name}; create it with Db::keyspace")]
     UnknownKeyspace {

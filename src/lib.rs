@@ -24,6 +24,9 @@
 //! | if you want to | look at |
 //! | --- | --- |
 //! | store keys and values | [`Db`], [`WriteBatch`], [`Keyspace`], [`Snapshot`] |
+//! | read and write as if alone | [`Db::transaction`], [`Db::compare_and_swap`] |
+//! | follow what changes | [`Db::changes_since`], [`Db::watch_prefix`] |
+//! | store your own types | [`typed::Table`] |
 //! | choose what a write survives | [`Durability`], [`Options`] |
 //! | use the log alone | [`wal::Wal`], [`WalOptions`] |
 //! | keep the log short, and its past | [`Db::checkpoint`], [`Retention`], [`Options::archive`] |
@@ -58,6 +61,7 @@ pub mod recovery;
 pub mod retention;
 pub mod storage;
 mod sync;
+pub mod typed;
 pub mod wal;
 
 pub use batch::WriteBatch;

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. `docs/ARCHITECTURE.md` says what each knows.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "lsn",
     "error",
     "sync",
@@ -27,6 +27,7 @@ const ORDER: [&str; 17] = [
     "retention",
     "recovery",
     "db",
+    "typed",
     "care",
     "crash_test",
 ];

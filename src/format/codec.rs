@@ -11,7 +11,10 @@
 //! Variable-length integers: below 251 one byte; else a byte 251, 252 or 253 followed by a `u16`, `u32` or `u64`.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{BorrowDecode, Decode, Encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The most that one decoded item may claim, in bytes: what a `u32` payload length can state, and a little more,
 /// because a claim counts each number at its full width: the longest payload claims more bytes than it has.
@@ -42,4 +45,23 @@ pub(crate) fn borrow_one<'a, T: BorrowDecode<'a, ()>>(bytes: &'a [u8]) -> Option
 pub(crate) fn decode_metadata<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
     let (item, taken) = bincode::decode_from_slice(bytes, config::<METADATA_LIMIT>()).ok()?;
     (taken == bytes.len()).then_some(item)
+}
+
+/// A value of the caller's own type, as serde sees it; otherwise why its type cannot be encoded.
+pub(crate) fn encode_value<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    bincode::serde::encode_to_vec(value, config::<LIMIT>()).map_err(|error| match error {
+        EncodeError::OtherString(reason) => reason,
+        other => other.to_string(),
+    })
+}
+
+/// Reads such a value, which must fill `bytes` exactly; otherwise why these are not its bytes.
+pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match bincode::serde::decode_from_slice(bytes, config::<LIMIT>()) {
+        Ok((value, taken)) if taken == bytes.len() => Ok(value),
+        Ok((_, taken)) => Err(format!("{} bytes are left over", bytes.len() - taken)),
+        Err(DecodeError::UnexpectedEnd { .. }) => Err("the bytes end too early".to_owned()),
+        Err(DecodeError::OtherString(reason)) => Err(reason),
+        Err(other) => Err(other.to_string()),
+    }
 }

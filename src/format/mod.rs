@@ -18,6 +18,7 @@ pub mod batch_body;
 pub mod checkpoint;
 pub mod checksum;
 pub mod codec;
+pub mod key;
 pub mod layout;
 pub mod manifest;
 pub mod names;
