@@ -192,6 +192,35 @@ mod tests {
     }
 
     #[test]
+    fn a_sound_block_that_makes_no_sense_is_refused() {
+        for senseless in [
+            SegmentHeader { base: Lsn::ZERO, previous_last: Lsn::ZERO, ..header() },
+            SegmentHeader { file_len: MIN_SEGMENT_BYTES - 1, ..header() },
+            SegmentHeader { previous_last: Lsn::new(55), ..header() },
+        ] {
+            assert!(
+                matches!(SegmentHeader::decode(&senseless.encode()), Err(Flaw::Corrupt(_))),
+                "{senseless:?}"
+            );
+        }
+        let shortest = SegmentHeader { file_len: MIN_SEGMENT_BYTES, ..header() };
+        assert_eq!(SegmentHeader::decode(&shortest.encode()), Ok(shortest));
+    }
+
+    #[test]
+    fn the_last_seal_stands_on_a_step_and_fits() {
+        for file_len in [8192, 8195, 1 << 20] {
+            let header = SegmentHeader { file_len, ..header() };
+            let (seal, end) = (header.last_seal_offset(), header.records_end());
+            assert_eq!(end, file_len - SEAL_BYTES as u64);
+            assert!(
+                seal % RECORD_ALIGNMENT == 0 && seal <= end && seal + RECORD_ALIGNMENT > end,
+                "{file_len}"
+            );
+        }
+    }
+
+    #[test]
     fn the_longest_payload_fits_with_the_seal() {
         for file_len in [MIN_SEGMENT_BYTES, 8195, 1 << 20] {
             let end = SEGMENT_HEADER_BYTES as u64 + stored_bytes(max_payload_bytes(file_len));

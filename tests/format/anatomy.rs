@@ -4,12 +4,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use forelog::format::Checksum;
 use forelog::format::anatomy::{Piece, UnknownFile, Value, dissect};
+use forelog::format::checkpoint::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, PartHeader};
 use forelog::format::layout::{
     BLOCK_HEADER, FOOTER, Field, Form, HEADER_BLOCK, MANIFEST_HEADER, PART_HEADER, RECORD_HEADER, SEAL,
 };
+use forelog::format::record::{RECORD_HEADER_BYTES, RecordHeader};
+use forelog::format::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use forelog::storage::SimDisk;
-use forelog::{Db, Options, RestoreTarget, WalOptions, WriteBatch};
+use forelog::{Db, Lsn, Options, RestoreTarget, WalOptions, WriteBatch};
 
 use super::table;
 
@@ -80,7 +84,10 @@ fn pieces(name: &str, bytes: &[u8]) -> Vec<Piece> {
     let (mut pieces, mut end) = (Vec::new(), 0);
     dissect(name, bytes, &mut |piece| {
         assert_eq!(piece.offset, end, "{name}: {piece:?}");
+        let begin = usize::try_from(end).unwrap();
         end += piece.bytes;
+        let its = &bytes[begin..usize::try_from(end).unwrap()];
+        assert!(piece.value != Value::Zeros || its.iter().all(|byte| *byte == 0), "{name}: {piece:?}");
         pieces.push(piece);
         true
     })
@@ -251,4 +258,157 @@ fn values_have_their_forms() {
     assert_eq!(value("checksum"), Value::Text("1, crc32".to_owned()));
     assert_eq!(value("kind"), Value::Text("1, data".to_owned()));
     assert_eq!((value("reserved"), value("key")), (Value::Zeros, Value::Bytes));
+}
+
+fn flaw_of<'a>(pieces: &'a [Piece], of: &str, field: &str) -> Option<&'a str> {
+    let found = pieces.iter().find(|piece| piece.of == of && piece.field == field);
+    found.unwrap_or_else(|| panic!("no {field} of {of}: {pieces:?}")).flaw.as_deref()
+}
+
+/// Headers that are sound by themselves, and do not fit to what stands around them.
+#[test]
+fn sound_headers_that_do_not_fit() {
+    let disk = store();
+    let has_seal = |(name, bytes): &(String, Vec<u8>)| {
+        name.ends_with(".wal") && pieces(name, bytes).iter().any(|piece| piece.of == "seal")
+    };
+    let (name, bytes) = files(&disk).into_iter().find(has_seal).unwrap();
+    let header = SegmentHeader::decode(&bytes).unwrap();
+    let at = SEGMENT_HEADER_BYTES;
+    let first = RecordHeader::decode(&bytes[at..], header.salt, at as u64).unwrap();
+    let second_at = at + usize::try_from(first.stored_bytes()).unwrap();
+    let (base, next) = (first.lsn, first.lsn.next());
+    let (of_first, of_next) = (format!("record {base}"), format!("record {next}"));
+    let with_first = |record: RecordHeader| {
+        let mut forged = bytes.clone();
+        forged[at..at + RECORD_HEADER_BYTES].copy_from_slice(&record.encode(header.salt, at as u64));
+        pieces(&name, &forged)
+    };
+    let told = with_first(RecordHeader { lsn: Lsn::new(900), ..first });
+    assert_eq!(flaw_of(&told, "record 900", "lsn"), Some(&*format!("{base} is expected here")));
+    assert_eq!(flaw_of(&told, &of_next, "lsn"), Some("901 is expected here"), "what comes next goes by it");
+    let told = with_first(RecordHeader { payload_len: 1 << 20, ..first });
+    assert_eq!(flaw_of(&told, &of_first, "payload_len"), Some("more than the file has"));
+    assert_eq!(flaw_of(&told, &of_first, "payload_checksum"), None, "nothing is known about it");
+
+    // A payload that was changed is told by the checksum, and not taken apart.
+    let mut damaged = bytes.clone();
+    damaged[at + RECORD_HEADER_BYTES] ^= 1;
+    let right = header.checksum.of(&damaged[at + RECORD_HEADER_BYTES..][..first.payload_len as usize]);
+    let told = pieces(&name, &damaged);
+    let flaw = format!("that of the payload is {right:016x}");
+    assert_eq!(flaw_of(&told, &of_first, "payload_checksum"), Some(&*flaw));
+    assert_eq!(flaw_of(&told, &of_first, "payload"), None);
+    assert!(!told.iter().any(|piece| piece.of == of_first && piece.field == "op"));
+
+    // What stands in place of a record reaches up to the next one, and up to the seal.
+    damaged = bytes.clone();
+    damaged[at + 10] ^= 1;
+    let told = pieces(&name, &damaged);
+    let place = told.iter().find(|piece| piece.of == format!("in place of {of_first}")).unwrap();
+    assert_eq!((place.offset, place.bytes), (at as u64, (second_at - at) as u64));
+    let sound = pieces(&name, &bytes);
+    let seal = sound.iter().find(|piece| piece.of == "seal").unwrap().offset;
+    let last =
+        sound.iter().rfind(|piece| piece.field == "header_crc" && piece.of.starts_with("record")).unwrap();
+    damaged = bytes.clone();
+    damaged[usize::try_from(last.offset).unwrap() + 10] ^= 1;
+    let place = pieces(&name, &damaged).into_iter().find(|piece| piece.of.starts_with("in place")).unwrap();
+    assert_eq!((place.offset, place.bytes), (last.offset, seal - last.offset));
+    assert_eq!(place.flaw.as_deref(), Some("no record: unfinished, damaged, or left by a cut"));
+
+    // Bytes behind a payload that are no zeros are shown.
+    let padding = sound.iter().find(|piece| piece.field == "padding" && piece.value == Value::Zeros).unwrap();
+    damaged = bytes;
+    damaged[usize::try_from(padding.offset).unwrap()] = 7;
+    let shown = pieces(&name, &damaged).into_iter().find(|piece| piece.offset == padding.offset).unwrap();
+    assert_eq!((shown.field, shown.value), ("padding", Value::Bytes));
+}
+
+/// The same of a checkpoint's part.
+#[test]
+fn blocks_that_do_not_fit() {
+    let disk = store();
+    let (name, bytes) = files(&disk).into_iter().find(|(name, _)| name.ends_with(".ckpt")).unwrap();
+    let header = PartHeader::decode(&bytes).unwrap();
+    let blocks: Vec<(String, usize)> = pieces(&name, &bytes)
+        .into_iter()
+        .filter(|piece| piece.of.starts_with("block") && piece.field == "crc")
+        .map(|piece| (piece.of, usize::try_from(piece.offset).unwrap()))
+        .collect();
+    let mut kinds = Vec::new();
+    for (of, at) in &blocks {
+        let block = BlockHeader::decode(&bytes[*at..], header.salt, *at as u64).unwrap();
+        let begin = at + BLOCK_HEADER_BYTES;
+        let end = begin + usize::try_from(block.body_bytes).unwrap();
+        let forge = |block: BlockHeader, body: &[u8]| {
+            let mut forged = bytes[..*at].to_vec();
+            forged.extend(block.encode(header.salt, *at as u64));
+            forged.extend(body);
+            pieces(&name, &forged)
+        };
+        let told = forge(BlockHeader { body_bytes: 1 << 30, ..block }, &bytes[begin..]);
+        assert_eq!(flaw_of(&told, of, "body_bytes"), Some("more than the file has"));
+        assert_eq!(flaw_of(&told, of, "body_checksum"), None);
+        assert_eq!(flaw_of(&told, of, "bytes"), Some("the file ends within the block"));
+
+        let mut damaged = bytes.clone();
+        damaged[begin] ^= 1;
+        let told = pieces(&name, &damaged);
+        let right = header.checksum.of(&damaged[begin..end]);
+        assert_eq!(flaw_of(&told, of, "body_checksum"), Some(&*format!("that of the body is {right:016x}")));
+        assert_eq!(flaw_of(&told, of, "body"), None);
+
+        // Cut anywhere, with the right checksum: what cannot be decoded is told where it begins.
+        let mut undecodable = 0;
+        for len in 0..(end - begin).min(40) {
+            let body = &bytes[begin..begin + len];
+            let checksum = header.checksum.of(body);
+            let told = forge(BlockHeader { body_bytes: len as u64, body_checksum: checksum, ..block }, body);
+            undecodable +=
+                usize::from(told.iter().any(|piece| piece.flaw.as_deref() == Some("cannot be decoded")));
+        }
+        assert!(undecodable > 3, "{of}");
+        kinds.push(block.kind);
+    }
+    assert!(kinds.contains(&BlockKind::Entries) && kinds.contains(&BlockKind::Keyspaces));
+}
+
+/// And of a manifest, whose body is cut anywhere under a header that fits to it.
+#[test]
+fn manifests_that_do_not_fit() {
+    let disk = store();
+    let bytes = disk.read_file("data/MANIFEST").unwrap();
+    let fields = pieces("MANIFEST", &bytes);
+    let begin = usize::try_from(fields.iter().find(|piece| piece.of == "manifest").unwrap().offset).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[begin] ^= 1;
+    let told = pieces("MANIFEST", &damaged);
+    let right = u32::try_from(Checksum::Crc32.of(&damaged[begin..])).unwrap();
+    assert_eq!(
+        flaw_of(&told, "manifest header", "body_crc"),
+        Some(&*format!("that of the body is {right:08x}"))
+    );
+    assert_eq!(
+        (flaw_of(&told, "manifest", "body"), flaw_of(&told, "manifest header", "body_len")),
+        (None, None)
+    );
+    let told = pieces("MANIFEST", &bytes[..bytes.len() - 1]);
+    let flaw = format!("the body has {}", bytes.len() - begin - 1);
+    assert_eq!(flaw_of(&told, "manifest header", "body_len"), Some(&*flaw));
+    let mut undecodable = 0;
+    for end in begin..=bytes.len() + 1 {
+        let mut forged = [&bytes[..], &[7]].concat();
+        forged.truncate(end);
+        let crc = u32::try_from(Checksum::Crc32.of(&forged[begin..])).unwrap();
+        forged[16..20].copy_from_slice(&crc.to_le_bytes());
+        let told = pieces("MANIFEST", &forged);
+        assert_eq!(flaw_of(&told, "manifest header", "body_crc"), None);
+        undecodable +=
+            usize::from(told.iter().any(|piece| piece.flaw.as_deref() == Some("cannot be decoded")));
+        if end > bytes.len() {
+            assert_eq!(flaw_of(&told, "manifest", "bytes"), Some("too many"));
+        }
+    }
+    assert!(undecodable > 20, "{undecodable} of {}", bytes.len() - begin);
 }
