@@ -52,7 +52,7 @@ fn explore(scenario: fn()) {
     println!("{runs} schedules in {:.1} s, seed {seed}, 0 violations", started.elapsed().as_secs_f64());
 }
 
-const SCENARIOS: usize = 7;
+const SCENARIOS: usize = 8;
 
 /// What the writers were told.
 #[derive(Debug, Default)]
@@ -337,6 +337,68 @@ fn keyspaces_marks_and_syncs() {
         let ids: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert_eq!(ids[0], ids[1], "one keyspace of one name");
         check_what_is_left(&disk, &told, db.durable_lsn());
+    });
+}
+
+/// Threads count up by compare-and-swap, another one writes beside them, and a sync may fail: no step is lost, none is made
+/// twice, and what a refusal tells of can be read.
+#[test]
+fn swaps() {
+    explore(|| {
+        let disk = SimDisk::new(1);
+        let db = store_on(&disk).open(DIR).unwrap();
+        if thread_rng().gen_bool(0.3) {
+            let at = thread_rng().gen_range(1..4_u64);
+            disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync).at(at));
+        }
+        let number = |value: Option<&[u8]>| value.map_or(0, |value| u64::from(value[0]));
+        let made = Arc::new(Mutex::new(BTreeMap::new()));
+        let count = move |db: Db, made: Arc<Mutex<BTreeMap<u64, Lsn>>>| {
+            let mut old = db.get("n").unwrap();
+            for _ in 0..2 {
+                loop {
+                    let new = number(old.as_deref()) + 1;
+                    match db.compare_and_swap("n", old.as_deref(), Some([new as u8])) {
+                        Ok(Ok(lsn)) => {
+                            assert!(db.visible_lsn() >= lsn && db.durable_lsn() >= lsn);
+                            let twice = made.lock().unwrap().insert(new, lsn);
+                            assert_eq!(twice, None, "{new} was made twice");
+                            old = db.get("n").unwrap();
+                            break;
+                        }
+                        Ok(Err(differs)) => {
+                            let there = number(db.get("n").unwrap().as_deref());
+                            assert!(
+                                there >= number(differs.current.as_deref()),
+                                "told before it could be read"
+                            );
+                            old = differs.current;
+                        }
+                        Err(Error::Poisoned { .. }) => return,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+        };
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (db, made) = (db.clone(), made.clone());
+                thread::spawn(move || count(db, made))
+            })
+            .collect();
+        let told = Mutex::new(Told::default());
+        write_some(&db, Mix { always_sync: false }, 0, 900, &told);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let made = made.lock().unwrap();
+        assert!(made.keys().copied().eq(1..=made.len() as u64), "{made:?}");
+        assert!(made.values().is_sorted());
+        let (poisoned, there) = (db.stats().poisoned, number(db.get("n").unwrap().as_deref()));
+        assert!(made.len() == 6 || poisoned);
+        assert_eq!(there, made.len() as u64, "what was not acknowledged is not seen");
+        disk.clear_faults();
+        let left = store_on(&disk.fork().power_cut(&Outcome::None)).open(DIR).unwrap();
+        assert!(number(left.get("n").unwrap().as_deref()) >= there);
+        check_what_is_left(&disk, &told.into_inner().unwrap(), db.durable_lsn());
     });
 }
 

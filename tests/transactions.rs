@@ -615,12 +615,12 @@ fn check(done: &Done, state: &State) {
 }
 
 /// Threads run random transactions, and some write without one. Replayed one after the other in the order of their LSNs,
-/// each must read what it has read: that is serializability, with the LSNs as the witness. `FORELOG_HISTORY_SECONDS=60`
+/// each must read what it has read: that is serializability, with the LSNs as the witness. `FORELOG_STRESS_SECONDS=60`
 /// runs longer.
 /// Broken: src/db/transaction.rs: `(!reads.is_empty()).then_some(Condition::Unchanged(reads))` to `(!reads.is_empty() && self.attempt == 0).then_some(Condition::Unchanged(reads))`
 #[test]
 fn histories_are_serializable() {
-    let seconds = std::env::var("FORELOG_HISTORY_SECONDS").map_or(2.0, |text| text.parse().unwrap());
+    let seconds = std::env::var("FORELOG_STRESS_SECONDS").map_or(2.0, |text| text.parse().unwrap());
     let values = AtomicU64::new(1);
     let (mut committed, mut refused, mut rounds) = (0, 0, 0_u64);
     let began = Instant::now();

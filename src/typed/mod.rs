@@ -25,7 +25,7 @@
 //!     V2 { name: String, mail: Option<String> }, // since June: what is new comes behind what was there
 //! }
 //!
-//! # #[derive(Serialize)]
+//! # #[derive(Serialize, Deserialize)]
 //! # enum UserOfMay { V1 { name: String } }
 //! let dir = tempfile::tempdir()?;
 //! let db = Db::open(dir.path().join("data"))?;
