@@ -88,7 +88,7 @@ fn each_batch_once_and_in_order() {
 }
 
 /// What can be read already, but may still be lost, is not told.
-/// Broken: src/db/feed.rs: `self.store.durable().min(self.store.tracker.visible())` to `self.store.tracker.visible()`
+/// Broken: src/wal/reader.rs: `if self.next > self.log.durable() {` to `if self.next > self.log.written() {`
 #[test]
 fn what_is_not_durable_is_not_told() {
     let disk = SimDisk::new(1);

@@ -241,14 +241,10 @@ impl Changes {
             if left.is_zero() {
                 return Ok(None);
             }
-            let over = || self.next <= self.end() || self.store.check_open().is_err() || wal.is_poisoned();
-            self.store.wait_moved(left, over);
+            let is_there = || self.next <= self.store.durable().min(self.store.tracker.visible());
+            let is_over = || self.store.check_open().is_err() || wal.is_poisoned();
+            self.store.wait_moved(left, || is_there() || is_over());
         }
-    }
-
-    /// How far changes are given out.
-    fn end(&self) -> Lsn {
-        self.store.durable().min(self.store.tracker.visible())
     }
 
     /// The next change that is wanted, if there is one yet.
@@ -283,8 +279,9 @@ impl Changes {
             }
         }
         self.before = None;
-        let is_there = self.next <= self.end();
-        self.log.as_mut().filter(|_| is_there).and_then(|(_, records)| records.next()).transpose()
+        // They end by themselves where the log is not durable.
+        let is_visible = self.next <= self.store.tracker.visible();
+        self.log.as_mut().filter(|_| is_visible).and_then(|(_, records)| records.next()).transpose()
     }
 
     fn undecodable(&self, record: &Record) -> Error {

@@ -261,6 +261,7 @@ fn go_on(reader: &mut SegmentReader, (lsn, offset): (Lsn, u64), lost: &mut Lost)
 mod tests {
     //! Shows that stretches are joined and divided as they should be. What is read of a damaged log: `tests/repair.rs`.
     use super::*;
+    use proptest::prelude::*;
 
     fn lost(stretches: &[(u64, u64)]) -> Lost {
         Lost(stretches.iter().map(|(first, last)| (Lsn::new(*first), Lsn::new(*last))).collect())
@@ -278,5 +279,46 @@ mod tests {
             found.remove(Lsn::new(lsn));
         }
         assert_eq!(found, lost(&[(3, 3), (5, 5), (11, 12)]));
+    }
+
+    #[test]
+    fn stretches_are_joined() {
+        let added = |stretches: &[(u64, u64)]| {
+            let mut found = Lost::default();
+            stretches.iter().for_each(|(first, last)| found.add(Lsn::new(*first), Lsn::new(*last)));
+            found
+        };
+        assert_eq!(added(&[(3, 2)]), lost(&[]), "an empty one");
+        assert_eq!(added(&[(1, 2), (3, 4)]), lost(&[(1, 4)]), "neighbours");
+        assert_eq!(added(&[(1, 2), (4, 5)]), lost(&[(1, 2), (4, 5)]));
+        assert_eq!(added(&[(1, 9), (3, 4)]), lost(&[(1, 9)]));
+        assert_eq!(added(&[(5, 6), (1, 2)]), lost(&[(1, 2), (5, 6)]));
+        assert_eq!(added(&[(5, 6), (1, 4)]), lost(&[(1, 6)]));
+        assert!(added(&[(5, 6)]).has_end() && !added(&[(5, u64::MAX)]).has_end() && lost(&[]).has_end());
+    }
+
+    proptest! {
+        /// As sets of the numbers below 30 do.
+        #[test]
+        fn as_sets_do(
+            steps in proptest::collection::vec((any::<bool>(), 1..28_u64, 0..6_u64), 0..12),
+            (from, len) in (0..30_u64, 0..6_u64),
+        ) {
+            let (mut found, mut model) = (Lost::default(), std::collections::BTreeSet::new());
+            for (adds, first, len) in steps {
+                if adds {
+                    found.add(Lsn::new(first), Lsn::new(first + len));
+                    model.extend(first..=first + len);
+                } else {
+                    found.remove(Lsn::new(first));
+                    model.remove(&first);
+                }
+            }
+            let numbers: Vec<u64> = found.0.iter().flat_map(|(first, last)| first.get()..=last.get()).collect();
+            prop_assert_eq!(numbers, model.iter().copied().collect::<Vec<_>>());
+            prop_assert!(found.0.windows(2).all(|pair| pair[0].1 < pair[1].0));
+            let meets = model.range(from..=from + len).next().is_some();
+            prop_assert_eq!(found.meets(Lsn::new(from), Lsn::new(from + len)), meets);
+        }
     }
 }
