@@ -78,8 +78,9 @@ pub use options::{CreateMode, Durability, Options, RecoveryMode, WalOptions, Wri
 pub use recovery::{Copied, RecoveryReport, RecoveryTimes, Target as RestoreTarget};
 pub use wal::Durable;
 
-/// The code of the README and of the guide is compiled and run, too.
+/// The code of the README, the cookbook and the guide is compiled and run, too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/COOKBOOK.md")]
 #[doc = include_str!("../docs/guide/feed.md")]
 struct Readme;
