@@ -56,6 +56,10 @@ pub struct Survey {
     pub checkpoint: Option<CheckpointSummary>,
     /// How much of the log is kept that recovery does not need.
     pub retention: String,
+    /// How many checkpoints are kept.
+    pub keep_checkpoints: u32,
+    /// After how many bytes of log a checkpoint is taken; `None`: by hand alone.
+    pub checkpoint_after_bytes: Option<u64>,
     /// Where segments and checkpoints are copied to before they go.
     pub archive: Option<String>,
     /// The length of new segments, in bytes.
@@ -162,6 +166,8 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
             files: newest.files().collect(),
         }),
         retention: loaded.manifest.options.retention.to_string(),
+        keep_checkpoints: loaded.manifest.options.keep_checkpoints,
+        checkpoint_after_bytes: loaded.manifest.options.checkpoint_after_bytes,
         archive: loaded.manifest.options.archive.clone(),
         segment_bytes: loaded.manifest.options.segment_bytes,
         checksum: loaded.manifest.options.checksum,

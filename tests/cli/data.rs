@@ -87,6 +87,7 @@ fn create_keeps_its_options() {
     place.ok(&["put", "demo", "a", "1"]);
     let info = place.ok(&["info", "demo", "-f", "json"]).json().remove(0);
     assert_eq!((&info["segment_bytes"], &info["checksum"]), (&8192.into(), &"xxh3".into()));
+    assert_eq!((&info["keep_checkpoints"], &info["checkpoint_after"]), (&1.into(), &(64 << 20).into()));
     place.fails(&["create", "demo"], 2, "usage");
     place.fails(&["create", "other", "--segment-bytes", "1"], 2, "usage");
     place.fails(&["create", "other", "--checksum", "none"], 2, "usage");

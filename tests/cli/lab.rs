@@ -235,6 +235,19 @@ fn map() {
     place.fails(&["map", "nowhere"], 5, "no_store");
 }
 
+/// A terminal that is not known to show more than ASCII gets no more.
+#[test]
+fn a_terminal_without_utf8() {
+    let place = Place::with(&[("a", "1")]);
+    for line in [".trace on\nput b 2", ".help", ".help scan", "inspect demo/00000000000000000001.wal"] {
+        std::fs::write(place.path("script"), line).unwrap();
+        let answer =
+            place.command(&["-f", "table", "exec", "demo", "script"]).env("LC_ALL", "C").output().unwrap();
+        let text = String::from_utf8([answer.stdout, answer.stderr].concat()).unwrap();
+        assert!(text.is_ascii() && text.len() > 100, "{line}: {text}");
+    }
+}
+
 /// What another process adds is shown as it comes, until Ctrl-C.
 #[cfg(unix)]
 #[test]

@@ -41,6 +41,7 @@ pub fn info(db: &Db, site: &Site, out: &mut Output) -> Result<Outcome, Failure> 
 
 /// `known`: what only the process knows that has the store open.
 fn answer(survey: &Survey, known: Fields<'_>, out: &mut Output) -> Result<Outcome, Failure> {
+    let checkpoint_after = survey.checkpoint_after_bytes;
     let mut fields: Fields<'_> = vec![
         ("store_id", Cell::text(survey.store_id.to_string())),
         ("first_lsn", survey.first_lsn.into()),
@@ -50,6 +51,8 @@ fn answer(survey: &Survey, known: Fields<'_>, out: &mut Output) -> Result<Outcom
         ("keyspaces", (survey.keyspaces.len() as u64).into()),
         ("segment_bytes", survey.segment_bytes.into()),
         ("checksum", Cell::text(survey.checksum.name())),
+        ("keep_checkpoints", u64::from(survey.keep_checkpoints).into()),
+        ("checkpoint_after", checkpoint_after.map_or(Cell::Null, Cell::from)),
     ];
     if out.format() == Format::Csv {
         // One table, and that is the store's.

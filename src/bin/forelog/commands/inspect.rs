@@ -11,7 +11,7 @@ use super::log::{RFC_3339, hex, time};
 use super::{App, say_live};
 use crate::args;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Cell, Format, Output, Rows};
+use crate::output::{Cell, Format, Output, Rows, signs};
 use crate::store::Site;
 
 /// So many bytes are shown of what a table has no room for.
@@ -185,6 +185,6 @@ impl Answer<'_> {
 
 /// The first bytes of a piece.
 fn beginning(bytes: &[u8]) -> String {
-    let more = if bytes.len() > SHOWN_BYTES { " …" } else { "" };
+    let more = if bytes.len() > SHOWN_BYTES { signs(" …") } else { "".into() };
     format!("{}{more}", hex(&bytes[..bytes.len().min(SHOWN_BYTES)], " "))
 }

@@ -14,6 +14,7 @@
 mod cell;
 mod rows;
 
+use std::borrow::Cow;
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -193,7 +194,7 @@ impl Output {
     /// Says that a table did not show everything.
     pub fn say_cut(&mut self) -> Result<(), Failure> {
         self.flush()?;
-        say("… and more: .last shows all of it");
+        say(signs("… and more: .last shows all of it"));
         Ok(())
     }
 
@@ -264,6 +265,14 @@ pub fn nobody_reads() -> bool {
 /// Between the first and the last of some numbers.
 pub fn dash() -> char {
     if speaks_unicode() { '–' } else { '-' }
+}
+
+/// A line of our own, with the arrows and the ellipsis that this terminal can show. Not for content: that stays as it is.
+pub fn signs(line: &str) -> Cow<'_, str> {
+    if speaks_unicode() || line.is_ascii() {
+        return line.into();
+    }
+    line.replace('→', "->").replace('←', "<-").replace('…', "...").into()
 }
 
 /// Whether the terminal is known to show more than ASCII.

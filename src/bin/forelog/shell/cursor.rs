@@ -4,6 +4,7 @@ use super::line::{Word, split};
 use super::table::VERBS;
 use super::verb::{Kind, Verb};
 use crate::escape::{Flaw, unescape};
+use crate::output::signs;
 
 /// A longer hint is cut.
 const MAX_HINT: usize = 50;
@@ -126,7 +127,7 @@ impl Hint {
         let mut text = format!("{before}{syntax}");
         if let Some(end) = text.get(..MAX_HINT).and_then(|start| start.rfind(" [")) {
             text.truncate(end);
-            text.push_str(" …");
+            text.push_str(&signs(" …"));
         }
         Some(Hint { text, is_text: false })
     }

@@ -10,7 +10,7 @@ use super::table::VERBS;
 use super::verb::{Call, Verb, unknown};
 use crate::draft::Draft;
 use crate::failure::{Failure, Outcome};
-use crate::output::Format;
+use crate::output::{Format, signs};
 
 /// How many lines `.history` shows.
 const HISTORY_LINES: usize = 20;
@@ -21,7 +21,7 @@ pub fn help(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> 
         for verb in VERBS {
             out.line(&format!("{:20}  {}", verb.brief(), verb.about))?;
         }
-        return out.line(HELP_END).map(|()| Outcome::Done);
+        return out.line(&signs(HELP_END)).map(|()| Outcome::Done);
     }
     let verb = Verb::find(call.arg(0)).ok_or_else(|| unknown(call.arg(0)))?;
     out.line(&format!("{:20}  {}", verb.brief(), verb.about))?;

@@ -8,7 +8,7 @@ use rustyline::error::ReadlineError;
 use super::editor::read_failure;
 use super::session::Session;
 use crate::failure::{Failure, Outcome};
-use crate::output::{COMMAND, FAINT, Format, paint};
+use crate::output::{COMMAND, FAINT, Format, paint, signs};
 
 /// A step: what is to be seen, the lines that show it, and what was seen.
 struct Step {
@@ -105,7 +105,7 @@ fn wrapped(text: &str) -> String {
 fn shown(line: &str) -> String {
     const LONGEST: usize = 60;
     match line.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}… ({} bytes)", &line[..end], line.len()),
+        Some((end, _)) => format!("{}{} ({} bytes)", &line[..end], signs("…"), line.len()),
         None => line.to_owned(),
     }
 }

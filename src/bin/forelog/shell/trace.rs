@@ -17,6 +17,7 @@ use forelog::format::record::{RECORD_HEADER_BYTES, RecordKind};
 use forelog::format::{Op, batch_body};
 
 use crate::escape::word;
+use crate::output::signs;
 
 /// Lines about events, until somebody takes them.
 #[derive(Debug, Default)]
@@ -99,7 +100,8 @@ fn describe(event: &Event<'_>, payload: Option<u64>, is_redacted: bool) -> Optio
                 let padding = bytes.saturating_sub(header + payload);
                 format!(": {header} header, {payload} payload, {padding} padding")
             });
-            format!(" append   LSN {lsn} → {file} @{offset:#x}, {bytes} bytes{parts}{kind}")
+            signs(&format!(" append   LSN {lsn} → {file} @{offset:#x}, {bytes} bytes{parts}{kind}"))
+                .into_owned()
         }
         Event::Applied { lsn, ops, body } => {
             let what = match (batch_body::ops(body).next(), *ops) {
@@ -112,9 +114,8 @@ fn describe(event: &Event<'_>, payload: Option<u64>, is_redacted: bool) -> Optio
         }
         Event::Synced { durable, took } => {
             let took = took.as_secs_f64() * 1e3;
-            format!(
-                " sync     fdatasync {took:.2} ms, durable {durable}  ← survives a power cut from here on"
-            )
+            let safe = signs("← survives a power cut from here on");
+            format!(" sync     fdatasync {took:.2} ms, durable {durable}  {safe}")
         }
         Event::Published { visible } => format!(" publish  visible {visible}"),
         Event::Rotated { base, file } => format!(" rotate   LSN {base} begins {file}"),

@@ -7,6 +7,7 @@ use super::line::Word;
 use super::session::Session;
 use super::table::VERBS;
 use crate::failure::{Failure, Outcome};
+use crate::output::signs;
 use crate::suggest::did_you_mean;
 
 /// A command of the shell.
@@ -86,7 +87,7 @@ impl Verb {
     pub fn brief(&self) -> String {
         let mut words = vec![self.name.to_owned()];
         words.extend(self.args.iter().map(Arg::usage));
-        words.extend((!self.options.is_empty()).then(|| "…".to_owned()));
+        words.extend((!self.options.is_empty()).then(|| signs("…").into_owned()));
         words.join(" ")
     }
 
