@@ -33,7 +33,7 @@
 //! | copy a store, go back to any LSN | [`Db::backup`], [`Db::restore`] |
 //! | see what happened in a crash | [`RecoveryReport`], [`care::verify`] |
 //! | test your own code against power cuts | [`storage::SimDisk`]; [`crash_test`] does it to the store itself |
-//! | hear of every step of a write | [`event`] |
+//! | hear of every step of a write | [`event`]; with the feature `tracing`, `event::Traced` |
 //! | know the bytes | [`format`](mod@format) |
 //!
 //! # How to read the source

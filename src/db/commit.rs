@@ -35,7 +35,7 @@ use super::unknown_keyspace;
 use crate::batch::{SealedBatch, WriteBatch};
 use crate::catalog::NoSuchKeyspace;
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, span};
 use crate::lsn::Lsn;
 use crate::options::{Durability, shortest_interval};
 use crate::sync::{AtomicBool, MutexGuard, Ordering, yield_before_sleep};
@@ -94,6 +94,7 @@ impl Store {
         durability: Durability,
         condition: Option<Condition>,
     ) -> Result<Result<Lsn, Refusal>> {
+        let _span = span("write", true);
         let wal = self.wal()?;
         let _waking = wal.waking(&self.keeper);
         // A poisoned store answers at once, whoever may be stuck in a call that never returns.

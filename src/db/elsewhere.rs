@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::upkeep::{Awaited, Upkeep, Work};
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, span};
 use crate::format::manifest::Manifest;
 use crate::lsn::Lsn;
 use crate::options::Options;
@@ -18,6 +18,7 @@ use crate::wal::SegmentSummary;
 impl Upkeep {
     /// Writes what is visible into another directory, as a store of its own.
     pub(super) fn backup(&self, out: &Dir, threads: usize) -> Result<Copied> {
+        let _span = span("backup", false);
         let _waking = self.wal.waking(&self.keeper);
         let _awaited = Awaited::new(&self.awaited);
         // Not beside a checkpoint: they would take twice from the disk what one may.

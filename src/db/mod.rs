@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use crate::batch::WriteBatch;
 use crate::error::{Error, Result};
+use crate::event::span;
 use crate::format::{KeyspaceId, StoreId};
 use crate::lsn::Lsn;
 use crate::memtable::{Range, Value};
@@ -105,6 +106,7 @@ impl Options {
     /// [`Error::NotAStore`] for a directory with other files; [`Error::NoStore`], [`Error::InvalidOption`],
     /// [`Error::Io`]. After an error the directory is as it was, but for what a cut-short creation may leave.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
+        let _span = span("open", false);
         let dir = Dir::new(self.storage.clone(), path.as_ref());
         let recovered = if self.read_only {
             recovery::open_read_only(&dir, &self)?

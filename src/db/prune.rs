@@ -7,6 +7,7 @@
 use super::upkeep::{Awaited, Upkeep, Work};
 use crate::checkpoint::Breaks;
 use crate::error::{Error, Result};
+use crate::event::span;
 use crate::format::manifest::{Checkpoint, Manifest};
 use crate::format::{Limit, Retention};
 use crate::lsn::Lsn;
@@ -16,6 +17,7 @@ use crate::wal::SegmentSummary;
 impl Upkeep {
     /// Removes what recovery needs no more and no policy keeps; with `dry_run`, only says what that is.
     pub(super) fn prune(&self, dry_run: bool) -> Result<PruneReport> {
+        let _span = span("prune", false);
         let _waking = self.wal.waking(&self.keeper);
         let _awaited = Awaited::new(&self.awaited);
         let mut work = self.work.lock();

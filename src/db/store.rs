@@ -9,7 +9,7 @@ use super::unknown_keyspace;
 use super::upkeep::Upkeep;
 use crate::catalog::{Catalog, NoSuchKeyspace, Space};
 use crate::error::{Error, Result};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, span};
 use crate::format::{MAX_KEY_BYTES, Op, StoreId};
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
@@ -227,6 +227,7 @@ impl Store {
     }
 
     pub(super) fn close(&self) -> Result<()> {
+        let _span = span("close", false);
         let _waking = self.wal.as_ref().map(|wal| wal.waking(&self.keeper));
         // ORDER: before the log, with which the right to the directory goes; and before the keeper, because this may take
         // long, and writes go on meanwhile.

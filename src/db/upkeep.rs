@@ -25,7 +25,7 @@ use super::elsewhere::archive_of;
 use crate::catalog::Catalog;
 use crate::checkpoint::{self, Pace, Pacing, Taking, manifest};
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, span};
 use crate::format::manifest::{Checkpoint, Manifest};
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
@@ -179,6 +179,7 @@ impl Upkeep {
     }
 
     fn checkpoint_by(&self, threads: usize) -> Result<Lsn> {
+        let _span = span("checkpoint", false);
         let _waking = self.wal.waking(&self.keeper);
         let mut work = self.work.lock();
         let result = self.take(&mut work, threads);

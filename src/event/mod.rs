@@ -5,6 +5,8 @@
 //! one thread come in their order; those of several may overtake each other. Without a listener nothing is built and
 //! nothing is called.
 
+mod traced;
+
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -12,6 +14,10 @@ use std::time::Duration;
 
 use crate::format::record::RecordKind;
 use crate::lsn::Lsn;
+
+#[cfg(feature = "tracing")]
+pub use self::traced::Traced;
+pub(crate) use self::traced::span;
 
 /// Hears of events.
 ///
