@@ -177,7 +177,7 @@ fn is_all_or_nothing(what: &str, disk: &SimDisk, sound: &BTreeMap<String, Vec<u8
     is_whole
 }
 
-/// Broken: src/wal/salvage.rs: `Err(Error::Corruption(_)) => continue, opened => opened?,` to `opened => opened?,`
+/// Broken: src/wal/salvage.rs: `Err(Error::Corruption(_)) => continue, opened => opened?.segment,` to `opened => opened?.segment,`
 #[test]
 fn every_failed_call_of_a_salvage() {
     for Damaged { disk: original, sound, written } in damaged() {

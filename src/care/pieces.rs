@@ -31,6 +31,8 @@ use crate::wal::{self, Given, Lost, RecordRef, Visit};
 /// All that is sound.
 pub(super) struct Pieces {
     manifest: Option<Manifest>,
+    /// There is a manifest, and it is another store's.
+    pub(super) is_foreign: bool,
     store_id: Option<StoreId>,
     /// The default keyspace; the others are entered in the end, when all names are known.
     catalog: Catalog,
@@ -64,9 +66,12 @@ impl Pieces {
             },
             false => None,
         };
+        let is_foreign = manifest.as_ref().is_some_and(|manifest| is_of_another(dir, &files, manifest));
+        let manifest = manifest.filter(|_| !is_foreign);
         let mut pieces = Pieces {
             store_id: manifest.as_ref().map(|manifest| manifest.store_id),
             manifest,
+            is_foreign,
             catalog: Catalog::new(Tracker::new(Lsn::ZERO)),
             tables: BTreeMap::new(),
             keyspaces: BTreeMap::new(),
@@ -269,6 +274,14 @@ impl Pieces {
         let (catalog, snapshot, pace) = (&self.catalog, &tracker.snapshot(), Pace::new(&Unhurried, None, 1));
         recovery::fork(out, Forking { parent, options, catalog, snapshot, threads: 1, pace }).map(drop)
     }
+}
+
+/// Whether all that says whose it is says another store than the manifest does: then it is that which does not belong here.
+fn is_of_another(dir: &Dir, files: &[String], manifest: &Manifest) -> bool {
+    let bases = files.iter().filter_map(|name| names::parse_segment(name));
+    let mut ids = bases.filter_map(|base| wal::store_id_of(dir, Some(base)).ok());
+    let first = ids.next();
+    first.is_some_and(|id| id != manifest.store_id && ids.all(|other| other == id))
 }
 
 /// Reads the log, and tells what is lost of it: if it ends where something cannot be read, nobody knows how far it went.

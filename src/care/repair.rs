@@ -234,6 +234,11 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
         let action = format!("is gone: {WITHOUT_MANIFEST}");
         actions.insert(0, RepairAction { file: names::MANIFEST.to_owned(), action });
     }
+    if pieces.is_foreign {
+        // Everything else was judged by it.
+        let action = format!("is another store's: {WITHOUT_MANIFEST}");
+        actions = vec![RepairAction { file: names::MANIFEST.to_owned(), action }];
+    }
     if let Some((file, is_whole)) = pieces.unnamed_checkpoint.clone() {
         let what =
             if is_whole { "the checkpoint, which is whole" } else { "what there is of the checkpoint" };

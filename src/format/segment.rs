@@ -109,22 +109,30 @@ impl SegmentHeader {
         if get_u32(bytes, 8) != FORMAT_VERSION {
             return Err(Flaw::Version(get_u32(bytes, 8)));
         }
+        let (header, checksum) = SegmentHeader::unchecked(bytes);
+        checksum.ok_or(flaw)?;
+        let sensible = header.base > Lsn::ZERO
+            && header.file_len >= MIN_SEGMENT_BYTES
+            && header.previous_last == header.base.previous();
+        if sensible { Ok(header) } else { Err(flaw) }
+    }
+
+    /// What stands in the first 104 bytes of a block, which may be damaged; and the algorithm, if that is one.
+    pub(crate) fn unchecked(bytes: &[u8]) -> (SegmentHeader, Option<Checksum>) {
+        let checksum = Checksum::from_tag(bytes[56]);
         let header = SegmentHeader {
             store_id: StoreId(field(bytes, 16)),
             base: get_lsn(bytes, 32),
             file_len: get_u64(bytes, 40),
             salt: get_u64(bytes, 48),
-            checksum: Checksum::from_tag(bytes[56]).ok_or(flaw)?,
+            checksum: checksum.unwrap_or_default(),
             previous_last: get_lsn(bytes, 64),
             previous_digest: Digest(get_u64(bytes, 72)),
             proven_to: get_lsn(bytes, 80),
             created_us: get_u64(bytes, 88),
             cut: get_u64(bytes, 96),
         };
-        let sensible = header.base > Lsn::ZERO
-            && header.file_len >= MIN_SEGMENT_BYTES
-            && header.previous_last == header.base.previous();
-        if sensible { Ok(header) } else { Err(flaw) }
+        (header, checksum)
     }
 
     /// Where the seal stands if it cannot follow the last record, because a torn end or a cut left other bytes there:

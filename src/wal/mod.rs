@@ -26,6 +26,7 @@ mod cut;
 mod evidence;
 mod future;
 mod gate;
+mod headless;
 mod inside;
 mod keeper;
 mod log;

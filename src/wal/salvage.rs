@@ -13,15 +13,17 @@
 //! next file. And not behind damage where there should be a seal and is none, for the same reason.
 //!
 //! Of the last segment, what is lost reaches as far as evidence says that the log was durable; behind that, an unfinished
-//! write is no loss. Of a file whose header is damaged all is lost, because without the salt no record can be told from
-//! other bytes; and so is what should stand in files that are gone. If it is the last one, nobody knows how much that is:
+//! write is no loss. A file whose header is damaged is read by what its records say of it (`headless`); if they say
+//! nothing, all of it is lost, as is what should stand in files that are gone. If it is the last one, nobody knows how much that is:
 //! the stretch has no end, which is [`Lsn::MAX`].
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::evidence::{next_header, scan_rest};
+use super::headless::{self, Opened};
 use super::plan::{Given, Plan, segment_bases};
 use super::replay::{RecordRef, Visit};
 use super::segment_reader::{Found, Position, Segment, SegmentReader};
@@ -29,8 +31,8 @@ use crate::error::{Error, Result};
 use crate::format::record::{RECORD_HEADER_BYTES, RecordHeader};
 use crate::format::{StoreId, names};
 use crate::lsn::Lsn;
+use crate::storage::File;
 use crate::storage::dir::{Dir, DirFile};
-use crate::storage::{Access, File};
 
 /// LSNs of which nothing sound was found: stretches from a first to a last one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,22 +106,31 @@ pub(crate) struct LastBytes {
 /// # Errors
 /// [`Error::Io`] for what cannot be read at all; [`Error::UnsupportedFormat`]; those of `visit`.
 pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<Salvaged> {
-    let mut found = Salvaged { store_id: given.store_id, ..Salvaged::default() };
-    let mut headers = Vec::new();
-    let mut bases = segment_bases(&dir.list()?);
-    bases.retain(|base| given.first_segment.is_none_or(|first| *base >= first));
-    for base in bases.iter().copied() {
-        match open(dir, base) {
-            Ok(segment)
-                if *found.store_id.get_or_insert(segment.header.store_id) == segment.header.store_id =>
-            {
-                headers.push(segment.header);
-            }
-            // Another store's: as good as gone.
-            Ok(_) | Err(Error::Corruption(_)) => {}
+    let mut found = Salvaged::default();
+    let is_wanted = |base: &Lsn| given.first_segment.is_none_or(|first| *base >= first);
+    let (mut bases, mut heads) = (Vec::new(), Vec::new());
+    for named in segment_bases(&dir.list()?) {
+        // Not kept open: a log may have more segments than a process descriptors.
+        match headless::open(dir, named) {
+            Ok(Opened { segment, is_sound }) => heads.push((segment.header, named, is_sound)),
+            Err(Error::Corruption(_)) => bases.extend(Some(named).filter(is_wanted)),
             Err(error) => return Err(error),
         }
     }
+    heads.retain(|(header, ..)| is_wanted(&header.base));
+    // In their order; of two with one base, that whose name it is.
+    heads.sort_by_key(|(header, named, is_sound)| (header.base, header.base != *named, !is_sound));
+    heads.dedup_by_key(|(header, ..)| header.base);
+    bases.extend(heads.iter().map(|(header, ..)| header.base));
+    bases.sort_unstable();
+    bases.dedup();
+    // A damaged header says whose the log is only if no sound one does.
+    let says = heads.iter().find(|(_, _, is_sound)| *is_sound).or(heads.first());
+    found.store_id = given.store_id.or(says.map(|(header, ..)| header.store_id));
+    // Another store's: as good as gone.
+    heads.retain(|(header, ..)| Some(header.store_id) == found.store_id);
+    let named: BTreeMap<Lsn, Lsn> = heads.iter().map(|(header, named, _)| (header.base, *named)).collect();
+    let headers = heads.into_iter().map(|(header, ..)| header).collect();
     let mut visit = |record: RecordRef<'_>| {
         found.last_lsn = found.last_lsn.max(record.header.lsn);
         visit(record)
@@ -130,13 +141,14 @@ pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<
     let mut expected = given.first_segment.or(begins).unwrap_or(Lsn::new(1));
     let mut last_read = None;
     for link in &plan.links {
-        let segment = match open(dir, link.header.base) {
+        let base = link.header.base;
+        let segment = match headless::open(dir, named.get(&base).copied().unwrap_or(base)) {
             // A disk that fails gives a sector now and not then.
             Err(Error::Corruption(_)) => continue,
-            opened => opened?,
+            opened => opened?.segment,
         };
-        last_read = Some(link.header.base);
-        found.lost.add(expected, link.header.base.previous());
+        last_read = Some(base);
+        found.lost.add(expected, base.previous());
         let end = match link.bound {
             Some((last, _)) => End::Successor(last),
             None => End::Proven(proven.max(link.header.proven_to)),
@@ -152,12 +164,6 @@ pub(crate) fn salvage(dir: &Dir, given: Given, visit: &mut Visit<'_>) -> Result<
     let lost = found.lost.0.iter().map(|(_, last)| *last).filter(|last| *last < Lsn::MAX).max();
     found.last_lsn = found.last_lsn.max(proven).max(lost.unwrap_or(Lsn::ZERO)).max(last_base.previous());
     Ok(found)
-}
-
-/// Opens a segment, however short it is.
-fn open(dir: &Dir, base: Lsn) -> Result<Segment> {
-    let name = names::segment(base);
-    Segment::of_any_length(name.clone(), dir.open(&name, Access::Read)?, base)
 }
 
 /// Reads what is sound of an archived segment, which has the LSNs from `base` to `last`.
