@@ -54,6 +54,36 @@ fn an_ancestor_made_by_a_dead_process_is_durable_before_the_first_acknowledgemen
     }
 }
 
+/// The sync of a seal failed, and left it in the cache alone. The next opening read it there and took it for durable: after a
+/// power cut, the loss of the segment behind it looked like the end of the log, and an acknowledged write was gone unseen.
+/// Broken: src/wal/open.rs: `if is_synced { return Ok(()); }` to `return Ok(());`
+#[test]
+fn a_seal_whose_sync_failed_is_written_again() {
+    let mut tried = 0;
+    for at in 1..12 {
+        let disk = SimDisk::new(1);
+        let wal = open(&disk);
+        append(&wal, 1..=4, 500);
+        disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync).at(at));
+        let rotated = wal.rotate();
+        drop(wal);
+        disk.clear_faults();
+        let wal = open(&disk);
+        if rotated.is_ok() || wal.segments().len() < 2 {
+            continue;
+        }
+        tried += 1;
+        let lsn = wal.append(b"acknowledged").unwrap();
+        let disk = disk.fork().power_cut(&Outcome::None);
+        let last = segments(&disk).pop().unwrap();
+        assert!(disk.remove_file(&last));
+        let found = care::verify_on(Arc::new(disk.clone()), DIR).unwrap();
+        assert_eq!(found.status, LogStatus::Corrupt, "failed sync {at}: {last} with LSN {lsn} is gone");
+        assert!(log_on(&disk).open(DIR).is_err());
+    }
+    assert!(tried > 0);
+}
+
 /// `read_from` went on in the old segment after a cut, and gave out what had been removed.
 #[test]
 fn a_reader_does_not_go_on_in_what_was_cut_off() {

@@ -160,7 +160,7 @@ pub(super) fn recover(
         (end.segment.clone(), end.position)
     };
     if let Some(before) = segments.last() {
-        seal_if_unsealed(dir, before, &segment.header)?;
+        see_to_seal(dir, before, &segment.header, position.lsn)?;
     }
 
     let ready = Ready {
@@ -176,20 +176,30 @@ pub(super) fn recover(
 
 /// Seals the segment before the last one, if a crash came between the last one's name and the seal, or if it is the
 /// torn one. Without a seal it would look like the end of the log when the last one is gone.
-fn seal_if_unsealed(dir: &Dir, before: &SegmentSummary, successor: &SegmentHeader) -> Result<()> {
+///
+/// A seal that can be read may not be on the disk: if its sync failed, it is in the cache alone, on pages marked clean. It
+/// was synced for sure if a record stands behind what the last segment had when it got its name, because no record is
+/// written there before. Otherwise it is written once more, the same bytes.
+fn see_to_seal(dir: &Dir, before: &SegmentSummary, successor: &SegmentHeader, next: Lsn) -> Result<()> {
+    let is_synced = next > successor.proven_to.next();
     // INVARIANT: the segment before the last one is always read, see `Opening::read`.
     let Some(used_bytes) = before.used_bytes else { return Ok(()) };
     let segment = Segment::open(dir, before.base_lsn, Access::ReadWrite)?;
     let last_place = segment.header.last_seal_offset();
+    let mut place = last_place;
     for offset in [used_bytes, last_place] {
         let mut bytes = [0; SEAL_BYTES];
         let filled = segment.file.read_at(&mut bytes, offset)?;
         if Seal::decode(&bytes[..filled], segment.header.salt, offset).is_some() {
-            return Ok(());
+            if is_synced {
+                return Ok(());
+            }
+            place = offset;
+            break;
         }
     }
     let (offset, lsn, digest) = (used_bytes, successor.base, successor.previous_digest);
-    write_seal(&segment, Position { offset, lsn, digest }, last_place)
+    write_seal(&segment, Position { offset, lsn, digest }, place)
 }
 
 /// Writes the unproven records once more where they stand, the same bytes, and syncs them.
