@@ -244,6 +244,17 @@ fn a_lost_manifest_is_missed() {
     disk.remove(Path::new(&segments(&disk)[0])).unwrap();
     assert_eq!(kinds(&disk), ["manifest_missing"]);
 
+    // Keys may be empty: one such record made a log alone of the store.
+    for key in ["", "a"] {
+        let disk = SimDisk::new(1);
+        let db = store_on(&disk).open(DIR).unwrap();
+        db.put("a", "1").unwrap();
+        db.put(key, "2").unwrap();
+        db.close().unwrap();
+        disk.remove(&manifest).unwrap();
+        assert_eq!(kinds(&disk), ["manifest_missing"]);
+    }
+
     // A log alone may hold what passes for a batch.
     for payload in [&[0; 4][..], &[0; 8], b"\x01\0\0", b"\x02\x01\0", b"\x01\0\0\x01\0\0"] {
         let disk = SimDisk::new(1);
