@@ -151,9 +151,17 @@ impl Reading<'_> {
     /// The object that says whose the archive is, against what all others say.
     fn owner(&mut self, names: &[String]) -> Result<()> {
         let name = names::ARCHIVE_OWNER;
-        let Some(expected) = self.store_id.filter(|_| names.iter().any(|there| there == name)) else {
-            return Ok(());
-        };
+        let is_there = names.iter().any(|there| there == name);
+        let begun = self.of.map_or(Lsn::ZERO, |manifest| manifest.archived);
+        if !is_there && self.found.any && begun > Lsn::ZERO {
+            let (kind, evidence) = (
+                "archive_owner_missing".to_owned(),
+                format!("the manifest proves that LSN {begun} was archived"),
+            );
+            let file = self.shown(name);
+            self.found.problems.push(Problem { file, offset: 0, lsn: None, kind, evidence: Some(evidence) });
+        }
+        let Some(expected) = self.store_id.filter(|_| is_there) else { return Ok(()) };
         let expected = expected.to_string();
         let mut bytes = vec![0; expected.len() + 1];
         let read = self.target.open(name).and_then(|file| read_full_at(&*file, &mut bytes, 0));

@@ -294,6 +294,9 @@ fn left_alone(problem: Problem) -> RepairAction {
     let Problem { file, offset, kind, .. } = problem;
     let what = match kind.as_str() {
         "missing_segment" => "is gone, or not mounted: bring it back".to_owned(),
+        "archive_owner_missing" => {
+            "is gone: put it back, with the id of the store in it (`forelog info` shows that)".to_owned()
+        }
         kind => format!("{} at byte {offset}: put a sound copy in its place", in_words(kind)),
     };
     let action = format!("{what}, or choose another archive for the store, which begins anew");

@@ -67,9 +67,14 @@ pub fn archived_checkpoint(lsn: Lsn, generation: u64) -> String {
 
 /// The LSN of the checkpoint of which this is the archived manifest's name.
 pub fn parse_archived_checkpoint(name: &str) -> Option<Lsn> {
+    parse_archived_manifest(name).map(|(lsn, _)| lsn)
+}
+
+/// The LSN and the generation of the checkpoint of which this is the archived manifest's name.
+pub fn parse_archived_manifest(name: &str) -> Option<(Lsn, u64)> {
     let (lsn, generation) = name.strip_suffix(".manifest")?.split_once('-')?;
-    let is_number = !generation.is_empty() && generation.bytes().all(|b| b.is_ascii_digit());
-    parse_lsn(lsn).filter(|_| is_number)
+    let is_number = generation.bytes().all(|byte| byte.is_ascii_digit());
+    Some((parse_lsn(lsn)?, generation.parse().ok().filter(|_| is_number)?))
 }
 
 /// True for a name that only an archive has: that of a segment or of a checkpoint's manifest, compressed or not.

@@ -106,16 +106,27 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
     let wanted = if let Target::Lsn(lsn) = target { lsn } else { Lsn::ZERO };
     let reach = Reach { first: source.bases.first().copied(), last: end.unwrap_or(wanted) };
     let lsn = reach.resolve(source, target, reader)?;
-    let usable = source.checkpoints.iter().filter(|checkpoint| reach.leads(checkpoint.lsn(), lsn));
-    let usable: Vec<Checkpoint> = usable.cloned().collect();
+    let usable = reach.leading(&source.checkpoints, lsn);
     let from_nothing = reach.leads(Lsn::ZERO, lsn);
     if usable.is_empty() && !from_nothing {
         return Err(refuse(reach.refusal(source, lsn)));
     }
-    // All that are usable lead there, whatever the log begins with.
-    let oldest = usable.first().map_or(Lsn::ZERO, Checkpoint::lsn);
-    let log_begins = if from_nothing { Lsn::new(1) } else { oldest.next() };
-    let base = Base::load(&source.trail, source.store_id, &usable, log_begins, threads, &Events::default())?;
+    let load = |usable: &[Checkpoint], from_nothing| {
+        // All that are usable lead there, whatever the log begins with.
+        let oldest = usable.first().map_or(Lsn::ZERO, Checkpoint::lsn);
+        let log_begins = if from_nothing { Lsn::new(1) } else { oldest.next() };
+        Base::load(&source.trail, source.store_id, usable, log_begins, threads, &Events::default())
+    };
+    // Where what a store has itself leads there, nothing of its archive: that may have what another past has left, of a store
+    // that was set back.
+    let own_log = source.first_segment.filter(|own| reach.first.is_some_and(|first| first <= *own));
+    let own = Reach { first: own_log, last: reach.last };
+    let own_checkpoints = own.leading(&source.own_checkpoints, lsn);
+    let own_from_nothing = own.leads(Lsn::ZERO, lsn);
+    let base = match own_from_nothing || !own_checkpoints.is_empty() {
+        true => load(&own_checkpoints, own_from_nothing).or_else(|_| load(&usable, from_nothing)),
+        false => load(&usable, from_nothing),
+    }?;
     if base.lsn() < lsn {
         let given = Given { applied: base.lsn(), ..source.given() };
         let opening = Opening::up_to(&source.trail, given, lsn, lenient).map_err(refuse)?;
@@ -142,6 +153,11 @@ impl Reach {
     fn leads(&self, from: Lsn, to: Lsn) -> bool {
         let has_log = self.first.is_some_and(|first| first <= from.next()) && to <= self.last;
         from == to || from < to && has_log
+    }
+
+    /// The checkpoints from whose states the log leads to that at `to`.
+    fn leading(&self, checkpoints: &[Checkpoint], to: Lsn) -> Vec<Checkpoint> {
+        checkpoints.iter().filter(|checkpoint| self.leads(checkpoint.lsn(), to)).cloned().collect()
     }
 
     /// The LSN that is meant.

@@ -39,6 +39,8 @@ pub(crate) struct Source {
     pub(crate) first_segment: Option<Lsn>,
     /// Oldest first.
     pub(crate) checkpoints: Vec<Checkpoint>,
+    /// Those of them that a store has itself.
+    pub(crate) own_checkpoints: Vec<Checkpoint>,
     /// The bases of the segments, ascending, without a gap up to the end.
     pub(crate) bases: Vec<Lsn>,
     /// Where a segment really is, if not under its own name in the directory: as a path from there.
@@ -106,6 +108,7 @@ impl Source {
         let proven = Evidence { lsn: manifest.durable_lsn, source: EvidenceSource::Manifest };
         let mut source = found.gather(dir, Some(manifest.store_id), Some(proven), until);
         source.options = manifest.options;
+        source.own_checkpoints = manifest.checkpoints;
         source.first_segment = Some(manifest.first_segment);
         let begins = source.bases.first().copied().filter(|begins| *begins > manifest.first_segment);
         source.missing = source.missing.or(begins.map(|begins| (manifest.first_segment, begins)));
@@ -282,6 +285,7 @@ impl Found {
             ends_with_store: behind.is_none(),
             first_segment: None,
             checkpoints,
+            own_checkpoints: Vec::new(),
             bases,
             shown: self.shown,
             damaged: self.damaged,

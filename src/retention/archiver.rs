@@ -23,6 +23,8 @@ pub(crate) struct Archiver {
     archived: Lsn,
     /// The highest LSN of a segment or checkpoint that is there, seen likewise.
     reach: Lsn,
+    /// The highest LSN of what this process has stored there.
+    added: Lsn,
     /// The generations of the checkpoints that are there, seen likewise.
     checkpoints: Vec<u64>,
     /// It could be looked at the last time. What it had before counts for nothing while it is away.
@@ -42,7 +44,14 @@ pub(crate) struct Archiving<'a> {
 
 impl Archiver {
     pub(crate) fn new(target: Arc<dyn ArchiveTarget>) -> Archiver {
-        Archiver { target, archived: Lsn::ZERO, reach: Lsn::ZERO, checkpoints: Vec::new(), is_there: true }
+        Archiver {
+            target,
+            archived: Lsn::ZERO,
+            reach: Lsn::ZERO,
+            added: Lsn::ZERO,
+            checkpoints: Vec::new(),
+            is_there: true,
+        }
     }
 
     /// All segments up to this LSN are in the archive.
@@ -62,7 +71,7 @@ impl Archiver {
     /// Why it could not.
     pub(crate) fn foresee(&self, archiving: &Archiving<'_>) -> Result<Vec<FileReason>> {
         let Archiving { dir, wal, manifest, segments, .. } = archiving;
-        let names = self.look(manifest, wal.durable_lsn());
+        let names = self.look(manifest, wal);
         let names = names.map_err(|source| Error::io("archive", dir.path(), source))?;
         let closed = segments.split_last().map_or(&[][..], |(_, closed)| closed).iter();
         let segments = closed.map(|one| (names::archived(one.base_lsn, one.last_lsn), one.file.to_string()));
@@ -99,7 +108,7 @@ impl Archiver {
         archiving.pace.expect_copies(bytes);
         let failed = |source| Error::io("archive", archiving.dir.path(), source);
         let seen = (self.archived, self.reach, self.checkpoints.clone());
-        let claimed = self.claim(archiving.manifest, archiving.wal.durable_lsn());
+        let claimed = self.claim(archiving.manifest, archiving.wal);
         self.is_there = claimed.is_ok();
         let mut names = claimed.map_err(failed)?;
         let result = self.copy(archiving, &mut names, copied);
@@ -131,7 +140,7 @@ impl Archiver {
     /// often an empty directory, and a second archive begun there would be a hole in the first. Returns what it holds.
     ///
     /// Looked at each time, because a disk may go at any time.
-    fn look(&self, manifest: &Manifest, durable: Lsn) -> io::Result<Vec<String>> {
+    fn look(&self, manifest: &Manifest, wal: &Wal) -> io::Result<Vec<String>> {
         let names = self.target.list()?;
         if names.iter().any(|name| name == names::MANIFEST) {
             let reason = "a store is there; an archive needs a directory of its own";
@@ -144,20 +153,57 @@ impl Archiver {
         if names.iter().any(|name| name == names::ARCHIVE_OWNER) {
             checkpoint::check_archive_owner(&*self.target, manifest.store_id)?;
         }
-        let reach = reach_of(&names);
-        if reach > durable {
-            let reason = format!(
-                "the archive reaches LSN {reach}, and the store ends at {durable}: it is an older state, whose past is another \
-                 one; choose another archive for it"
-            );
-            return Err(io::Error::other(reason));
+        match self.other_past(&names, manifest, wal) {
+            Some(reason) => {
+                Err(io::Error::other(format!("{reason}; choose another archive, which begins anew")))
+            }
+            None => Ok(names),
         }
-        Ok(names)
+    }
+
+    /// Why what the archive has does not belong to the log of this store: the store was set back to an older copy, or has had
+    /// another archive in between. Not all of this can be told, but whatever can be must not go on.
+    fn other_past(&self, names: &[String], manifest: &Manifest, wal: &Wal) -> Option<String> {
+        const ANOTHER: &str = "the store is an older state, whose past is another one";
+        let reach = reach_of(names);
+        // What was there before this process added to it has to come from a past of what this process has opened. Its end now
+        // proves nothing: a store that was set back grows past what its other past has left in the archive.
+        let end = wal.report().last_lsn.max(self.added);
+        if reach > end {
+            return Some(format!("the archive reaches LSN {reach}, and the store ended at {end}: {ANOTHER}"));
+        }
+        let own = wal.segments();
+        let closed = own.split_last().map_or(&[][..], |(_, closed)| closed);
+        let archived = || names.iter().filter_map(|name| names::parse_archived(name));
+        let overlaps =
+            |one: &SegmentSummary, (base, last): (Lsn, Lsn)| one.base_lsn <= last && base <= one.last_lsn;
+        let differs =
+            |one: &SegmentSummary, other| overlaps(one, other) && (one.base_lsn, one.last_lsn) != other;
+        if let Some((base, last)) = archived().find(|other| closed.iter().any(|one| differs(one, *other))) {
+            return Some(format!(
+                "the archive has a segment {base} to {last}, and the log other ones there: {ANOTHER}"
+            ));
+        }
+        // A generation is used once.
+        let taken = |(lsn, generation): &(Lsn, u64)| {
+            manifest.checkpoints.iter().any(|own| own.generation == *generation && own.lsn() != *lsn)
+        };
+        if let Some((lsn, _)) =
+            names.iter().filter_map(|name| names::parse_archived_manifest(name)).find(taken)
+        {
+            return Some(format!(
+                "the archive has a checkpoint at LSN {lsn}, and the store another one: {ANOTHER}"
+            ));
+        }
+        let (last, oldest) = (archived().map(|(_, last)| last).max()?, wal.oldest_lsn());
+        (last.next() < oldest).then(|| {
+            format!("the archive ends at LSN {last}, and the log begins at {oldest}: what lies between is in neither")
+        })
     }
 
     /// Looks at it, and begins it if it is new. All that it holds is durable then.
-    fn claim(&self, manifest: &Manifest, durable: Lsn) -> io::Result<Vec<String>> {
-        let mut names = self.look(manifest, durable)?;
+    fn claim(&self, manifest: &Manifest, wal: &Wal) -> io::Result<Vec<String>> {
+        let mut names = self.look(manifest, wal)?;
         let owner = manifest.store_id.to_string();
         let is_ours = |file: Arc<dyn File>| checkpoint::check_owner_file(&*file, manifest.store_id);
         // If it is there already, this makes sure that all names are durable: an earlier process may have died before.
@@ -199,6 +245,7 @@ impl Archiver {
                 note(names, name, segment.file.to_string());
                 self.archived = segment.last_lsn;
                 self.reach = self.reach.max(segment.last_lsn);
+                self.added = self.added.max(self.reach);
             }
         }
         for checkpoint in &manifest.checkpoints {
@@ -212,6 +259,7 @@ impl Archiver {
                 names.push(name);
                 self.checkpoints.push(checkpoint.generation);
                 self.reach = self.reach.max(checkpoint.lsn());
+                self.added = self.added.max(self.reach);
             }
         }
         Ok(())
@@ -244,7 +292,11 @@ fn check_that_it_is_there(names: &[String], begun: Lsn) -> io::Result<()> {
         false if names.iter().any(|name| name.starts_with(names::ARCHIVE_OWNER)) => {
             "is compressed, and must be handed in by a program".to_owned()
         }
-        false => "is gone, or not mounted".to_owned(),
+        false if names.is_empty() => "is gone, or not mounted".to_owned(),
+        false => format!(
+            "is gone, or not mounted, or has lost its file {}, which says whose it is",
+            names::ARCHIVE_OWNER
+        ),
         true if reach < begun => format!("ends at LSN {reach}"),
         true => return Ok(()),
     };
