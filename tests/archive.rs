@@ -471,6 +471,27 @@ fn an_earlier_archive_is_not_gone_on_with() {
     }
 }
 
+/// Between the end of an archive's log and its newest checkpoint there is nothing yet. Who asked for an LSN there was told that
+/// everything before that checkpoint had been removed.
+#[test]
+fn between_the_log_and_the_newest_checkpoint_is_a_gap() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    fill(&db, 60);
+    let state = db.checkpoint().unwrap();
+    let end = db.stats().archived_lsn.unwrap();
+    assert!(end.next() < state);
+    let restore = |lsn: Lsn| {
+        let (storage, out) = (Arc::new(disk.clone()), format!("out {lsn}"));
+        Db::restore_on(storage, ARCHIVE, out, RestoreTarget::Lsn(lsn)).map(|copied| copied.lsn)
+    };
+    assert_eq!((restore(end).unwrap(), restore(state).unwrap()), (end, state));
+    for lsn in [end.next(), state.previous()] {
+        let Err(Error::MissingSegment { lsn: missing, .. }) = restore(lsn) else { panic!("{lsn}") };
+        assert_eq!(missing, end.next());
+    }
+}
+
 /// Without the file that says whose an archive is, nothing goes there any more. That was told by nobody.
 /// Broken: src/care/archive.rs: `if !is_there && self.found.any && begun > Lsn::ZERO {` to `if false {`
 #[test]

@@ -74,6 +74,22 @@ fn a_damaged_header_costs_no_record() {
     }
 }
 
+/// A keyspace whose creation was lost was given another name, and nobody was told.
+#[test]
+fn a_keyspace_without_a_name_is_told() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    let users = db.keyspace("users").unwrap();
+    users.put("u", "1").unwrap();
+    db.close().unwrap();
+    damage(&disk, b"users");
+    let (repair, db) = salvage(&disk);
+    assert_eq!(lost(&repair), [(1, Some(1))]);
+    let told = repair.actions.iter().find(|action| action.file == "keyspace 1").unwrap();
+    assert!(told.action.ends_with("take its keys as keyspace recovered-1"), "{repair:?}");
+    assert_eq!(db.keyspaces(), ["default", "recovered-1"]);
+}
+
 /// Segments with each other's names were called damaged and lost, although every byte of them is sound.
 #[test]
 fn swapped_names_cost_nothing() {

@@ -252,11 +252,16 @@ impl Pieces {
         table.apply(lsn, key, value);
     }
 
+    /// The keyspaces of which keys are there and not the record that created them, by the names that they get.
+    pub(super) fn nameless(&self) -> Vec<(KeyspaceId, String)> {
+        let ids = self.tables.keys().filter(|id| !self.keyspaces.contains_key(id));
+        ids.map(|id| (*id, format!("recovered-{}", id.0))).collect()
+    }
+
     /// Writes all of it as a store.
     pub(super) fn write(mut self, out: &Dir) -> Result<()> {
-        for id in self.tables.keys() {
-            // The record that created it is lost.
-            self.keyspaces.entry(*id).or_insert_with(|| (Lsn::ZERO, format!("recovered-{}", id.0)));
+        for (id, name) in self.nameless() {
+            self.keyspaces.insert(id, (Lsn::ZERO, name));
         }
         for (id, (created, name)) in &self.keyspaces {
             let table = self.tables.remove(id).unwrap_or_else(|| self.catalog.new_table());

@@ -244,6 +244,11 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
             if is_whole { "the checkpoint, which is whole" } else { "what there is of the checkpoint" };
         actions.push(RepairAction { file, action: format!("take {what}") });
     }
+    for (id, name) in pieces.nameless() {
+        let action =
+            format!("its name is lost with the record that created it: take its keys as keyspace {name}");
+        actions.push(RepairAction { file: format!("keyspace {id}"), action });
+    }
     let lost = told(&pieces.lost);
     left.extend(pieces.unused_archive.clone().map(|(file, action)| RepairAction { file, action }));
     Ok((Repair { status, actions, left, in_place: false, lost }, Some(pieces)))

@@ -85,7 +85,7 @@ pub(crate) fn check_owner_file(file: &dyn File, store_id: StoreId) -> io::Result
     if bytes[..filled] == *owner.as_bytes() {
         return Ok(());
     }
-    let found = String::from_utf8_lossy(&bytes[..filled]).into_owned();
+    let found = bytes[..filled].escape_ascii();
     let reason = format!("the archive belongs to store {found}, and this is {owner}; choose another one");
     Err(io::Error::other(reason))
 }

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::checkpoint::{Pace, Pacing};
-use crate::error::{Error, Result};
+use crate::error::{Error, Evidence, EvidenceSource, Result};
 use crate::event::Events;
 use crate::format::manifest::Checkpoint;
 use crate::lsn::Lsn;
@@ -202,8 +202,18 @@ impl Reach {
         if let Some(incomplete) = source.incomplete() {
             return incomplete;
         }
-        let mut states = source.checkpoints.iter().map(Checkpoint::lsn);
-        let oldest = states.find(|state| *state > lsn).or(self.first).unwrap_or(Lsn::ZERO);
-        Error::Compacted { oldest }
+        let next_state = source.checkpoints.iter().map(Checkpoint::lsn).find(|state| *state > lsn);
+        if let (Some(state), Some(_)) =
+            (next_state, self.first.filter(|first| *first <= lsn && lsn > self.last))
+        {
+            // The log ends before it, and a checkpoint says that it went on.
+            let evidence = Evidence { lsn: state, source: EvidenceSource::Checkpoint };
+            return Error::MissingSegment {
+                dir: source.trail.path().to_path_buf(),
+                lsn: self.last.next(),
+                evidence,
+            };
+        }
+        Error::Compacted { oldest: next_state.or(self.first).unwrap_or(Lsn::ZERO) }
     }
 }

@@ -91,6 +91,11 @@ fn create_keeps_its_options() {
     place.fails(&["create", "demo"], 2, "usage");
     place.fails(&["create", "other", "--segment-bytes", "1"], 2, "usage");
     place.fails(&["create", "other", "--checksum", "none"], 2, "usage");
+    // What could never be an archive.
+    std::fs::write(place.path("file"), "").unwrap();
+    for archive in ["file", "other", "other/archive", "./other/deep/archive"] {
+        place.fails(&["create", "other", "--archive", archive], 2, "usage");
+    }
     assert!(!place.path("other").exists());
 }
 

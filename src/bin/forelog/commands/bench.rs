@@ -135,7 +135,7 @@ pub fn run(args: &Bench, app: &mut App) -> Result<Outcome, Failure> {
             true => Cell::Absent,
             false => {
                 let of = |run: &Run| run.latencies.value_at_quantile(quantile) as f64 / 1e3;
-                Cell::text(format!("{:.1}", median(runs.iter().map(of))))
+                Cell::Decimal(median(runs.iter().map(of)), 1)
             }
         };
         rows.row(&[
@@ -144,7 +144,7 @@ pub fn run(args: &Bench, app: &mut App) -> Result<Outcome, Failure> {
             latency(0.5),
             latency(0.99),
             whole(median(limits.iter().map(Run::rate))),
-            Cell::text(format!("{ratio:.2}")),
+            Cell::Decimal(ratio, 2),
             Cell::text(format!("{}; the limit: {}", workload.about, workload.limit_about)),
         ])?;
         rows.flush()?;

@@ -72,8 +72,10 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
     }
     ended?;
     closed?;
-    app.out
-        .record(&[("records", records.into()), ("seconds", Cell::Seconds(begun.elapsed().as_secs_f64()))])?;
+    app.out.record(&[
+        ("records", records.into()),
+        ("seconds", Cell::Decimal(begun.elapsed().as_secs_f64(), 3)),
+    ])?;
     Ok(Outcome::Done)
 }
 

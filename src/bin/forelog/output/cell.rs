@@ -20,8 +20,8 @@ pub enum Cell<'a> {
     Text(Cow<'a, str>),
     /// A whole number.
     Number(u64),
-    /// Seconds.
-    Seconds(f64),
+    /// A number with so many digits behind the point.
+    Decimal(f64, usize),
     /// Nothing: an empty field, and none at all in JSON.
     Absent,
     /// Nothing: an empty field, and `null` in JSON.
@@ -46,7 +46,7 @@ impl<'a> Cell<'a> {
             Cell::Bytes(bytes) => Cell::Text(redacted(bytes).into()),
             Cell::Text(text) => Cell::Text(text.to_string().into()),
             Cell::Number(number) => Cell::Number(*number),
-            Cell::Seconds(seconds) => Cell::Seconds(*seconds),
+            Cell::Decimal(number, digits) => Cell::Decimal(*number, *digits),
             Cell::Absent => Cell::Absent,
             Cell::Null => Cell::Null,
             Cell::Object(fields) => Cell::Object(redacted_fields(fields)),
@@ -62,7 +62,7 @@ impl<'a> Cell<'a> {
 
     /// Right-aligned in a table.
     pub fn is_number(&self) -> bool {
-        matches!(self, Cell::Number(_) | Cell::Seconds(_))
+        matches!(self, Cell::Number(_) | Cell::Decimal(..))
     }
 
     /// As a word that the shell reads back, for tables.
@@ -84,7 +84,7 @@ impl<'a> Cell<'a> {
             Cell::Bytes(bytes) => escape::text(bytes),
             Cell::Text(text) => escape::text(text.as_bytes()),
             Cell::Number(number) => number.to_string(),
-            Cell::Seconds(seconds) => format!("{seconds:.3}"),
+            Cell::Decimal(number, digits) => format!("{number:.digits$}"),
             Cell::Words(_) => self.to_word(),
             Cell::Absent | Cell::Null | Cell::Object(_) | Cell::List(_) => String::new(),
         }
@@ -109,7 +109,8 @@ impl<'a> Cell<'a> {
             Cell::Text(text) => write_json_text(name, text, sink),
             Cell::Words(_) => write_json_text(name, &self.to_word(), sink),
             Cell::Number(number) => write!(sink, "\"{name}\":{number}"),
-            Cell::Seconds(seconds) => write!(sink, "\"{name}\":{seconds:.6}"),
+            Cell::Decimal(number, _) if !number.is_finite() => write!(sink, "\"{name}\":null"),
+            Cell::Decimal(number, digits) => write!(sink, "\"{name}\":{number:.digits$}"),
             Cell::Absent => Ok(()),
             Cell::Null => write!(sink, "\"{name}\":null"),
             Cell::Object(fields) => {

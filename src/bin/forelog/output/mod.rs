@@ -81,7 +81,10 @@ impl Color {
         match self {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Color::Auto => {
+                let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+                terminal && !is_dumb && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         }
     }
 }

@@ -225,7 +225,11 @@ impl Lab {
         if self.crashed.is_none() {
             return Err(Failure::Usage("nothing has crashed; crash does that".to_owned()));
         }
-        let db = open(self)?;
+        let db = open(self).inspect_err(|_| {
+            if self.is_damaged {
+                output::say("damage FILE@OFFSET with the same offset takes the damage back; or leave the lab, and begin another");
+            }
+        })?;
         let last = db.recovery_report().log.last_lsn;
         let Some((crash, written)) = self.crashed.take() else { return Ok(db) };
         self.begins_at(db.visible_lsn());
