@@ -407,41 +407,44 @@ fn an_archive_of_a_later_state_is_refused() {
 /// Broken: src/recovery/restore.rs: `match own_from_nothing || !own_checkpoints.is_empty() {` to `match false {`
 #[test]
 fn a_store_set_back_does_not_grow_into_its_old_archive() {
-    let disk = SimDisk::new(1);
     let open = |disk: &SimDisk| by_hand(disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
     let put = |db: &Db, past: &str, count: u32| {
         (0..count).for_each(|number| _ = db.put(format!("{past} {number}"), "x").unwrap());
         db.checkpoint().unwrap();
     };
-    let db = open(&disk);
-    put(&db, "base", 5);
-    db.close().unwrap();
-    let older = disk.fork();
-    let db = open(&disk);
-    put(&db, "first", 5);
-    db.close().unwrap();
-    for path in disk.files().iter().filter(|path| path.starts_with(ARCHIVE)) {
-        older.write_file(path, &disk.read_file(path).unwrap());
-    }
-    // Opened twice: the second time, its end is behind all that is in the archive.
-    let mut last = Lsn::ZERO;
-    for past in ["second", "third"] {
-        let db = open(&older);
-        put(&db, past, 20);
-        let failure = db.stats().archive_failure.unwrap();
-        assert!(failure.contains("whose past is another one"), "{failure}");
-        last = db.visible_lsn();
+    // Its end when it is opened tells; and, later, that a checkpoint of the archive has the generation of another one.
+    for (pasts, shifted) in [(&["second", "third"][..], false), (&["second"], true)] {
+        let disk = SimDisk::new(1);
+        let db = open(&disk);
+        put(&db, "base", 5);
         db.close().unwrap();
+        let older = disk.fork();
+        let db = open(&disk);
+        put(&db, "first", 5);
+        db.close().unwrap();
+        for path in disk.files().iter().filter(|path| path.starts_with(ARCHIVE)) {
+            older.write_file(path, &disk.read_file(path).unwrap());
+        }
+        if shifted {
+            by_hand(&older).retention("any(count:1)".parse().unwrap()).open(DIR).unwrap().close().unwrap();
+        }
+        let mut last = Lsn::ZERO;
+        for past in pasts {
+            let db = open(&older);
+            put(&db, past, 20);
+            let failure = db.stats().archive_failure.unwrap();
+            assert!(failure.contains("whose past is another one"), "{failure}");
+            last = db.visible_lsn();
+            db.close().unwrap();
+        }
+        for lsn in [last, Lsn::new(last.get() - 3), Lsn::new(12)] {
+            let out = format!("out {lsn}");
+            assert_eq!(restored(&older, &out, RestoreTarget::Lsn(lsn)), Ok(lsn));
+            let restored = by_hand(&older).open(&out).unwrap();
+            assert_eq!(restored.prefix("first").count(), 0, "at {lsn}: a state that never was");
+            assert_eq!(restored.prefix("base").count(), 5);
+        }
     }
-    for lsn in [last, Lsn::new(last.get() - 3), Lsn::new(12)] {
-        let out = format!("out {lsn}");
-        Db::restore_on(Arc::new(older.clone()), DIR, &out, RestoreTarget::Lsn(lsn)).unwrap();
-        let restored = by_hand(&older).open(&out).unwrap();
-        assert_eq!(restored.prefix("first").count(), 0, "at {lsn}: a state that never was");
-        assert_eq!(restored.prefix("base").count(), 5);
-    }
-    let restored = restored(&older, "all", RestoreTarget::Lsn(last)).unwrap();
-    assert_eq!(restored, last);
 }
 
 /// Back to an archive that a store had before, after some time with another one or with none: it was gone on with, and what
