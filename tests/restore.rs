@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use forelog::error::EvidenceSource;
 use forelog::format::segment::SegmentHeader;
 use forelog::storage::{ArchiveTarget, DirArchive, File, SimDisk, Storage};
 use forelog::wal::LogStatus;
@@ -664,4 +665,99 @@ fn verification_reads_the_archive() {
     let found = verify(&gone, DIR);
     assert!(found.problems.iter().any(|problem| problem.kind == "missing_segment"), "{found:?}");
     assert!(matches!(care::verify_on(Arc::new(gone), ARCHIVE), Err(Error::NoStore { .. })));
+}
+
+/// An archive of which two files are gone: what stands between the gaps, on its first LSN too, can be had from the checkpoints
+/// there; what lies in a gap cannot, and it is said what is missing.
+#[test]
+fn what_stands_between_two_gaps_is_restored() {
+    // The first run is there to know where the segments begin.
+    let mut bases: Vec<u64> = Vec::new();
+    for last_run in [false, true] {
+        let disk = SimDisk::new(1);
+        let db = options(&disk).archive(Some(Path::new(ARCHIVE))).keep_checkpoints(100).open(DIR).unwrap();
+        for number in 1..=60_u64 {
+            assert_eq!(db.put(number.to_be_bytes(), vec![b'v'; 500]).unwrap(), Lsn::new(number));
+            if !bases.contains(&number) {
+                db.checkpoint().unwrap();
+            }
+        }
+        db.checkpoint().unwrap();
+        drop(db);
+        let archived: Vec<PathBuf> = disk
+            .files()
+            .into_iter()
+            .filter(|path| path.starts_with(ARCHIVE) && path.extension().is_some_and(|end| end == "wal"))
+            .collect();
+        let base = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap()[..20].parse().unwrap();
+        bases = archived.iter().map(base).collect();
+        assert!(bases.len() > 5, "{bases:?}");
+        if !last_run {
+            continue;
+        }
+        [1, 3].into_iter().for_each(|gone| assert!(disk.remove_file(&archived[gone])));
+        for lsn in bases[2]..bases[3] {
+            let (storage, out) = (Arc::new(disk.clone()), format!("out {lsn}"));
+            Db::restore_on(storage, ARCHIVE, &out, RestoreTarget::Lsn(Lsn::new(lsn))).unwrap();
+            assert_eq!(options(&disk).open(&out).unwrap().len() as u64, lsn);
+        }
+        // On the first LSN of a file that is gone there is no checkpoint.
+        for gone in [bases[1], bases[3]] {
+            let into = RestoreTarget::Lsn(Lsn::new(gone));
+            let Err(Error::MissingSegment { lsn, evidence, .. }) =
+                Db::restore_on(Arc::new(disk.clone()), ARCHIVE, "none", into)
+            else {
+                panic!("{gone}");
+            };
+            assert_eq!((lsn.get(), evidence.source), (gone, EvidenceSource::FileName));
+        }
+    }
+}
+
+/// A store that has lost the first segment that its manifest names.
+#[test]
+fn a_first_segment_that_is_gone_is_named() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).open(DIR).unwrap();
+    support::fill(&db, 60);
+    db.close().unwrap();
+    assert!(disk.remove_file(Path::new(DIR).join("00000000000000000001.wal")));
+    for target in [RestoreTarget::Lsn(Lsn::new(40)), RestoreTarget::Latest] {
+        let restored = Db::restore_on(Arc::new(disk.clone()), DIR, "out", target);
+        let Err(Error::MissingSegment { lsn, evidence, .. }) = restored else {
+            panic!("{target:?}: {restored:?}")
+        };
+        assert_eq!((lsn, evidence.source), (Lsn::new(1), EvidenceSource::FirstSegment), "{target:?}");
+    }
+}
+
+/// The latest state of a damaged store is not what can be read of it.
+#[test]
+fn the_latest_state_of_a_damaged_store_is_refused() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).open(DIR).unwrap();
+    support::fill(&db, 60);
+    db.close().unwrap();
+    let path = support::segments(&disk)[2].clone();
+    let mut bytes = disk.read_file(&path).unwrap();
+    bytes[60] ^= 1;
+    disk.write_file(&path, &bytes);
+    for target in [RestoreTarget::Latest, RestoreTarget::TimeUs(u64::MAX)] {
+        let restored = Db::restore_on(Arc::new(disk.clone()), DIR, "out", target);
+        assert!(matches!(restored, Err(Error::Corruption(_))), "{target:?}: {restored:?}");
+    }
+}
+
+/// A time between the last write and the checkpoint that was taken of it later means that write.
+#[test]
+fn a_time_between_the_last_write_and_its_checkpoint() {
+    let disk = SimDisk::new(1);
+    disk.set_clock_us(1_000_000);
+    let db = options(&disk).open(DIR).unwrap();
+    let lsn = db.put("a", "1").unwrap();
+    disk.set_clock_us(9_000_000);
+    assert_eq!(db.checkpoint().unwrap(), lsn);
+    drop(db);
+    let into = RestoreTarget::TimeUs(5_000_000);
+    assert_eq!(Db::restore_on(Arc::new(disk.clone()), DIR, "out", into).unwrap().lsn, lsn);
 }

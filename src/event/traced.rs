@@ -61,7 +61,7 @@ impl super::Listener for Traced {
             Event::Checkpointed { lsn } => info!(lsn = lsn.get(), "took a checkpoint"),
             Event::Archived { files } => info!(files, "archived"),
             Event::CheckpointFailed { error } => {
-                warn!(%error, "a checkpoint, or what follows it, has failed")
+                warn!(%error, "a checkpoint, or what follows it, has failed");
             }
             Event::Loaded { file, entries } => debug!(file, entries, "loaded"),
             Event::Replayed { file, records } => debug!(file, records, "replayed"),
