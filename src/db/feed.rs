@@ -89,8 +89,8 @@ impl Db {
     /// has them, from the archive.
     ///
     /// # Errors
-    /// [`Error::Compacted`] if neither has them any more: then begin with a [`snapshot`](Db::snapshot), and go on from its
-    /// LSN. [`Error::InvalidOption`] for an LSN that this store has not given out: it is one of another store, or of one
+    /// [`Error::Compacted`] if neither has them any more: then begin with a [`snapshot`](Db::snapshot), wait until its LSN is
+    /// durable, and go on from there. [`Error::InvalidOption`] for an LSN that this store has not given out: it is one of another store, or of one
     /// that was set back. [`Error::Io`], [`Error::Closed`]; what is wrong with the archive.
     ///
     /// ```
