@@ -239,7 +239,7 @@ impl Listener for Panics {
 
 /// A listener only listens: its panic ends where it began, in every step of a write, a rotation and a close.
 ///
-/// Broken: src/event.rs: `let _ = panic::catch_unwind(AssertUnwindSafe(|| listener.event(&event())));` to `listener.event(&event());`
+/// Broken: src/event/mod.rs: `let _ = panic::catch_unwind(AssertUnwindSafe(|| listener.event(&event())));` to `listener.event(&event());`
 #[test]
 fn a_listener_that_panics_harms_nobody() {
     let disk = SimDisk::new(1);
