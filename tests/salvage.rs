@@ -81,6 +81,21 @@ fn a_damaged_header_costs_no_record() {
     }
 }
 
+/// The same of a segment with a single record, which is all that speaks for it.
+#[test]
+fn one_record_speaks_for_its_segment() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    db.put("only", "one").unwrap();
+    let disk = disk.fork().kill();
+    let path = segments(&disk)[0].clone();
+    let mut bytes = disk.read_file(&path).unwrap();
+    bytes[2000] ^= 1;
+    disk.write_file(&path, &bytes);
+    let (repair, db) = salvage(&disk);
+    assert_eq!((lost(&repair), db.get("only").unwrap().as_deref()), (vec![], Some(&b"one"[..])));
+}
+
 /// A keyspace whose creation was lost was given another name, and nobody was told.
 #[test]
 fn a_keyspace_without_a_name_is_told() {
