@@ -81,6 +81,8 @@ pub struct Changes {
     /// All below was given out, or is not wanted.
     next: Lsn,
     wanted: Wanted,
+    /// A record that holds no batch: the feed does not get past it.
+    undecodable: Option<Error>,
 }
 
 impl Db {
@@ -177,7 +179,7 @@ impl Changes {
             if next < oldest {
                 return Err(source.away.unwrap_or(Error::Compacted { oldest }));
             }
-            return Ok(Changes { store, before, log: None, next, wanted });
+            return Ok(Changes { store, before, log: None, next, wanted, undecodable: None });
         };
         // ORDER: the log first. From here on it keeps what it has, and what it no longer had is in the archive.
         let (oldest, records) = loop {
@@ -188,7 +190,7 @@ impl Changes {
             }
         };
         let before = if next < oldest { Some(Changes::archived(&store, next, oldest)?) } else { None };
-        Ok(Changes { log: Some((oldest, records)), before, next, wanted, store })
+        Ok(Changes { log: Some((oldest, records)), before, next, wanted, undecodable: None, store })
     }
 
     /// What the archive has before the log begins with `oldest`.
@@ -228,7 +230,8 @@ impl Changes {
     ///
     /// # Errors
     /// [`Error::Poisoned`] if there will be no other one before the store is opened again; [`Error::Closed`];
-    /// [`Error::Io`], [`Error::Corruption`] of the file that is read. Asked again it tries again.
+    /// [`Error::Io`], [`Error::Corruption`] of the file that is read. Asked again it tries again; it never goes on behind what
+    /// cannot be read.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<Change>> {
         let began = Instant::now();
         loop {
@@ -250,16 +253,18 @@ impl Changes {
     /// The next change that is wanted, if there is one yet.
     fn read(&mut self) -> Result<Option<Change>> {
         self.store.check_open()?;
+        if let Some(error) = &self.undecodable {
+            return Err(error.clone());
+        }
         while let Some(record) = self.read_record()? {
-            self.next = record.lsn.next();
-            if record.kind != RecordKind::Data {
-                continue;
-            }
             let mut is_wanted = false;
-            for op in batch_body::ops(&record.payload) {
-                let Ok(op) = op else { return Err(self.undecodable(&record)) };
-                is_wanted |= self.wanted.has(&op);
+            if record.kind == RecordKind::Data {
+                for op in batch_body::ops(&record.payload) {
+                    let Ok(op) = op else { return Err(self.stop_at(&record)) };
+                    is_wanted |= self.wanted.has(&op);
+                }
             }
+            self.next = record.lsn.next();
             if is_wanted {
                 let Record { lsn, time_us, payload: body, .. } = record;
                 return Ok(Some(Change { lsn, time_us, body, wanted: self.wanted.clone() }));
@@ -284,9 +289,11 @@ impl Changes {
         self.log.as_mut().filter(|_| is_visible).and_then(|(_, records)| records.next()).transpose()
     }
 
-    fn undecodable(&self, record: &Record) -> Error {
+    fn stop_at(&mut self, record: &Record) -> Error {
         let file: PathBuf = self.store.dir.path().join(&*record.file);
-        Error::corruption(&file, record.offset, Some(record.lsn), CorruptionKind::BatchBody, None)
+        let error =
+            Error::corruption(&file, record.offset, Some(record.lsn), CorruptionKind::BatchBody, None);
+        self.undecodable.insert(error).clone()
     }
 }
 
