@@ -118,7 +118,8 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
         Base::load(&source.trail, source.store_id, usable, log_begins, threads, &Events::default())
     };
     // Where what a store has itself leads there, nothing of its archive: that may have what another past has left, of a store
-    // that was set back.
+    // that was set back. For the same reason a damaged record on that way is refused, not passed by with a checkpoint that
+    // only the archive has: whoever wants that restores from the archive alone.
     let own_log = source.first_segment.filter(|own| reach.first.is_some_and(|first| first <= *own));
     let own = Reach { first: own_log, last: reach.last };
     let own_checkpoints = own.leading(&source.own_checkpoints, lsn);

@@ -85,8 +85,12 @@ fn algorithm_at(segment: &Segment, offset: u64, stated: Option<Checksum>) -> Res
     let mut bytes = [0; RECORD_HEADER_BYTES];
     segment.file.read_at(&mut bytes, offset)?;
     let Some(header) = RecordHeader::decode(&bytes, segment.header.salt, offset) else { return Ok(None) };
+    let begin = offset + RECORD_HEADER_BYTES as u64;
+    if begin + u64::from(header.payload_len) > segment.file.len()? {
+        return Ok(None);
+    }
     let mut payload = vec![0; usize::try_from(header.payload_len).unwrap_or(usize::MAX)];
-    let filled = segment.file.read_at(&mut payload, offset + RECORD_HEADER_BYTES as u64)?;
+    let filled = segment.file.read_at(&mut payload, begin)?;
     let is_right =
         |algorithm: &Checksum| filled == payload.len() && algorithm.of(&payload) == header.payload_checksum;
     Ok(stated.into_iter().chain(Checksum::ALL).find(is_right))
