@@ -25,6 +25,7 @@ fn ops(change: &Change) -> Ops {
         Op::Put { keyspace, key, value } => (keyspace.0, text(key), Some(text(value))),
         Op::Delete { keyspace, key } => (keyspace.0, text(key), None),
         Op::CreateKeyspace { id, name } => (id.0, format!("made {name}"), None),
+        Op::DropKeyspace { id } => (id.0, "dropped".to_owned(), None),
     };
     change.ops().map(op).collect()
 }

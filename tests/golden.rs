@@ -6,6 +6,7 @@
 //! | `clean` | a store closed in good order: four segments, three checksums, keyspaces, deletes, marks |
 //! | `torn` | a store as a power cut left it: an unproven record, then half a record |
 //! | `checkpoint` | a store with a checkpoint of two keyspaces, whose log begins in the middle |
+//! | `dropped` | a store with a dropped keyspace in its log, and the number of another one in its checkpoint |
 //! | `cut` | a log alone, cut after LSN 6 by a process that died before it removed the file that was out |
 //!
 //! Each has an `expected.txt`, which says what is in it.
@@ -107,6 +108,23 @@ fn write_checkpoint() -> SimDisk {
     disk
 }
 
+/// A store that has had three keyspaces beside the default one, and has one.
+fn write_dropped() -> SimDisk {
+    let disk = SimDisk::new(5);
+    disk.set_clock_us(START_US);
+    let db = store_options(&disk).checkpoint_after_bytes(None).open("data").unwrap();
+    for name in ["users", "cache", "gone"] {
+        db.keyspace(name).unwrap().put("a", name).unwrap();
+    }
+    db.drop_keyspace("gone").unwrap();
+    db.checkpoint().unwrap();
+    db.drop_keyspace("cache").unwrap();
+    db.keyspace("cache").unwrap().put("a", "another one").unwrap();
+    db.drop_keyspace("users").unwrap();
+    db.close().unwrap();
+    disk
+}
+
 /// A log alone whose process died between the cut and the removal of what was cut out.
 fn write_cut() -> SimDisk {
     let disk = SimDisk::new(3);
@@ -149,11 +167,12 @@ struct Golden {
     status: LogStatus,
 }
 
-const ALL: [Golden; 4] = [
+const ALL: [Golden; 5] = [
     Golden { name: "clean", write: write_clean, is_store: true, status: LogStatus::Clean },
     Golden { name: "torn", write: write_torn, is_store: true, status: LogStatus::Torn },
     Golden { name: "cut", write: write_cut, is_store: false, status: LogStatus::Clean },
     Golden { name: "checkpoint", write: write_checkpoint, is_store: true, status: LogStatus::Clean },
+    Golden { name: "dropped", write: write_dropped, is_store: true, status: LogStatus::Clean },
 ];
 
 impl Golden {
@@ -227,6 +246,7 @@ fn operations(body: &[u8]) -> String {
         Op::Put { keyspace, key, value } => format!("put {keyspace} {} = {}", short(key), short(value)),
         Op::Delete { keyspace, key } => format!("delete {keyspace} {}", short(key)),
         Op::CreateKeyspace { id, name } => format!("create keyspace {id} {name}"),
+        Op::DropKeyspace { id } => format!("drop keyspace {id}"),
     });
     each.collect::<Vec<_>>().join("; ")
 }

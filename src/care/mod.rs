@@ -142,7 +142,7 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
     recovery::check_is_store(dir, &dir.list()?)?;
     let loaded = recovery::load(dir, live)?;
     let (log, visible) = (&loaded.report.log, loaded.tracker.visible());
-    let spaces = loaded.catalog.all();
+    let spaces = loaded.catalog.all_at(visible);
     let keys = spaces.iter().map(|space| {
         let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
         space.table.range(everything, loaded.tracker.snapshot()).count() as u64
@@ -154,11 +154,7 @@ fn survey_once(dir: &Dir, live: bool) -> Result<Survey> {
         visible_lsn: visible,
         durable_lsn: log.proven_lsn,
         keys: keys.sum(),
-        keyspaces: spaces
-            .iter()
-            .filter(|space| space.created <= visible)
-            .map(|space| space.name.to_string())
-            .collect(),
+        keyspaces: spaces.iter().map(|space| space.name.to_string()).collect(),
         segments: log.segments.clone(),
         checkpoint: loaded.manifest.checkpoints.last().map(|newest| CheckpointSummary {
             lsn: newest.lsn(),
@@ -322,6 +318,7 @@ fn names_something(payload: &[u8]) -> bool {
     batch_body::ops(payload).flatten().any(|op| match op {
         Op::Put { key, .. } | Op::Delete { key, .. } => !key.is_empty(),
         Op::CreateKeyspace { name, .. } => !name.is_empty(),
+        Op::DropKeyspace { .. } => false,
     })
 }
 

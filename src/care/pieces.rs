@@ -39,6 +39,8 @@ pub(super) struct Pieces {
     tables: BTreeMap<KeyspaceId, Arc<Memtable>>,
     /// When they were created, and their names.
     keyspaces: BTreeMap<KeyspaceId, (Lsn, String)>,
+    /// Those that are gone, with all that is found of them.
+    dropped: BTreeSet<KeyspaceId>,
     pub(super) lost: Lost,
     last_lsn: Lsn,
     /// How many operations were read, and entries of checkpoints.
@@ -75,6 +77,7 @@ impl Pieces {
             catalog: Catalog::new(Tracker::new(Lsn::ZERO)),
             tables: BTreeMap::new(),
             keyspaces: BTreeMap::new(),
+            dropped: BTreeSet::new(),
             lost: Lost::default(),
             last_lsn: Lsn::ZERO,
             operations: 0,
@@ -90,6 +93,7 @@ impl Pieces {
         if let Some(archive) = archive {
             pieces.read_archive(&archive);
         }
+        pieces.forget_dropped();
         Ok(pieces)
     }
 
@@ -233,14 +237,36 @@ impl Pieces {
                 Op::Put { keyspace, key, value } => self.apply(keyspace, lsn, key, Some(value)),
                 Op::Delete { keyspace, key } => self.apply(keyspace, lsn, key, None),
                 Op::CreateKeyspace { id, name } => self.create(id, lsn, name),
+                Op::DropKeyspace { id } => self.drop_keyspace(id),
             }
         }
         true
     }
 
     fn create(&mut self, id: KeyspaceId, created: Lsn, name: &str) {
+        if name.is_empty() {
+            // A checkpoint's word for one that is gone.
+            return self.drop_keyspace(id);
+        }
         self.operations += 1;
         self.keyspaces.insert(id, (created, name.to_owned()));
+    }
+
+    fn drop_keyspace(&mut self, id: KeyspaceId) {
+        self.operations += 1;
+        self.dropped.insert(id);
+    }
+
+    /// Takes away what is known to be gone: also of two keyspaces with one name the older one, because the younger one could
+    /// only be created when that was dropped.
+    fn forget_dropped(&mut self) {
+        let mut youngest: BTreeMap<&str, KeyspaceId> = BTreeMap::new();
+        for (id, (_, name)) in &self.keyspaces {
+            // Numbers are given out in order.
+            self.dropped.extend(youngest.insert(name, *id));
+        }
+        self.keyspaces.retain(|id, _| !self.dropped.contains(id));
+        self.tables.retain(|id, _| !self.dropped.contains(id));
     }
 
     fn apply(&mut self, id: KeyspaceId, lsn: Lsn, key: &[u8], value: Option<&[u8]>) {

@@ -64,7 +64,8 @@ pub fn keyspaces_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Result
         let mut found = Vec::new();
         if let Some(newest) = source.checkpoints.last() {
             checkpoint::keyspaces(&source.trail, source.store_id, newest, &mut |id, _, name| {
-                found.push((id, name.to_owned()));
+                // The number of one that is gone has no name.
+                found.extend((!name.is_empty()).then(|| (id, name.to_owned())));
                 true
             })?;
         }

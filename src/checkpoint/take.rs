@@ -53,7 +53,7 @@ pub(crate) fn take(
     mut taking: Taking<'_>,
 ) -> Result<Checkpoint> {
     let lsn = snapshot.lsn();
-    let spaces: Vec<_> = catalog.all().into_iter().filter(|space| space.created <= lsn).collect();
+    let spaces = catalog.all_at(lsn);
     let stats: Vec<_> = spaces.iter().map(|space| space.table.stats()).collect();
     let bytes: usize = stats.iter().map(|stats| stats.bytes).sum();
     let blocks: usize = stats.iter().map(|stats| stats.blocks).sum();
@@ -75,7 +75,10 @@ pub(crate) fn take(
         let mut writer = PartWriter::create(dir, &name(number), header, &taking.pace)?;
         if number == 0 {
             // The default keyspace is always there.
-            writer.keyspaces(spaces.iter().skip(1).map(|space| keyspace_body(space)))?;
+            let last = catalog.last_id_at(lsn);
+            let is_gone = spaces.iter().all(|space| space.id < last);
+            let gone = is_gone.then_some(KeyspaceBody { id: last, created: 0, name: "" });
+            writer.keyspaces(spaces.iter().skip(1).map(|space| keyspace_body(space)).chain(gone))?;
         }
         for slice in slices {
             for entry in slice.space.table.range(slice.range.clone(), snapshot.clone()) {

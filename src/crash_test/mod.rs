@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod script;
 mod store;
+mod store_look;
 mod store_script;
 mod subject;
 mod timeline;

@@ -20,6 +20,7 @@ pub(super) enum Action {
         durability: Durability,
     },
     CreateKeyspace(&'static str),
+    DropKeyspace(&'static str),
     Sync,
     Mark,
     /// Makes the log's next segment's file ahead.
@@ -46,6 +47,7 @@ pub(super) fn script(flavor: Flavor, checkpoints: bool, draw: &mut Draw) -> Vec<
     let mut steps = vec![Step::Open];
     let reopen = [Step::Close, Step::Open];
     let create = |name| Step::Act(Action::CreateKeyspace(name));
+    let drop = |name| Step::Act(Action::DropKeyspace(name));
     let checkpoint = Step::Act(Action::Checkpoint);
     match flavor {
         Flavor::Creation => writes(&mut steps, draw, 1, 20),
@@ -53,8 +55,11 @@ pub(super) fn script(flavor: Flavor, checkpoints: bool, draw: &mut Draw) -> Vec<
             writes(&mut steps, draw, 4, 60);
             steps.push(create(USERS));
             writes(&mut steps, draw, 8, 60);
+            steps.push(drop(USERS));
             steps.extend(reopen);
-            writes(&mut steps, draw, 4, 300);
+            writes(&mut steps, draw, 2, 300);
+            steps.push(create(USERS));
+            writes(&mut steps, draw, 2, 300);
         }
         Flavor::Close => {
             for _ in 0..4 {
@@ -77,10 +82,12 @@ pub(super) fn script(flavor: Flavor, checkpoints: bool, draw: &mut Draw) -> Vec<
             writes(&mut steps, draw, 2, 100);
             steps.push(create(LATE));
             writes(&mut steps, draw, 3, 100);
-            steps.push(checkpoint.clone());
+            steps.extend([checkpoint.clone(), drop(LATE)]);
             steps.extend(reopen);
             writes(&mut steps, draw, 3, 300);
             steps.extend([checkpoint, Step::Act(Action::Prune)]);
+            // No keyspace gets the number of the one that is gone, which only the checkpoint knows now.
+            steps.push(create(LATE));
             writes(&mut steps, draw, 1, 100);
         }
         Flavor::Retention => {
@@ -88,8 +95,10 @@ pub(super) fn script(flavor: Flavor, checkpoints: bool, draw: &mut Draw) -> Vec<
             for round in 0..4 {
                 writes(&mut steps, draw, 5, 700);
                 steps.push(checkpoint.clone());
-                if round == 1 {
-                    steps.push(create(LATE));
+                match round {
+                    1 => steps.push(create(LATE)),
+                    2 => steps.push(drop(USERS)),
+                    _ => {}
                 }
                 if draw.one_in(2) {
                     writes(&mut steps, draw, 3, 700);

@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 use super::judge::{Condition, Conditional, Refusal};
 use super::pending::Pending;
 use super::store::Store;
-use super::unknown_keyspace;
 use crate::batch::{SealedBatch, WriteBatch};
 use crate::catalog::NoSuchKeyspace;
 use crate::error::{Error, Result};
@@ -237,7 +236,7 @@ impl Writing<'_> {
     /// Step 1: whether the batch can be applied, and may be, now that everything before it in the log is known.
     fn judge(&self, write: &Write) -> bool {
         let checked = self.store.catalog.check(&write.batch);
-        let checked = checked.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id)).and_then(|()| {
+        let checked = checked.map_err(|NoSuchKeyspace(id)| self.store.unknown_keyspace(id)).and_then(|()| {
             let Some(conditional) = &write.conditional else { return Ok(true) };
             self.store.wait_applied(self.wal)?;
             Ok(conditional.holds())
@@ -287,7 +286,7 @@ impl Writing<'_> {
         }
         if let Err(NoSuchKeyspace(id)) = self.store.catalog.apply(lsn, &write.batch) {
             // It was there when the batch was judged. Nothing may be published without it.
-            self.wal.poison(unknown_keyspace(id));
+            self.wal.poison(self.store.unknown_keyspace(id));
         }
         self.store.events().tell(|| Event::Applied { lsn, ops: write.batch.len(), body: write.batch.body() });
         self.store.applied(self.wal, lsn, lsn);

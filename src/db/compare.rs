@@ -193,6 +193,7 @@ impl Key<'_> {
         mut update: impl FnMut(Option<&[u8]>) -> Option<V>,
     ) -> Result<(Option<Value>, Option<Value>)> {
         self.store.wal()?;
+        self.store.check_there(self.space)?;
         let mut old = self.space.table.get(self.key);
         loop {
             let new = update(old.as_deref());

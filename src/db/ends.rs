@@ -127,7 +127,7 @@ impl Keyspace {
 
     /// The same, counted block by block. As [`Db::approximate_len`].
     pub fn approximate_len(&self) -> usize {
-        self.space().table.stats().keys
+        if self.store().check_there(self.space()).is_ok() { self.space().table.stats().keys } else { 0 }
     }
 
     /// True if there is no key, as of now.

@@ -24,7 +24,7 @@ use crate::format::record::RecordKind;
 use crate::format::{KeyspaceId, Op, batch_body};
 use crate::lsn::Lsn;
 use crate::recovery::Source;
-use crate::wal::{LogReader, Record, Records, check_given_out};
+use crate::wal::{LogReader, Record, Records, check_given_out, look_again};
 
 /// A batch that was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub struct Change {
 }
 
 impl Change {
-    /// What was put and deleted, and which keyspaces were created; a key comes once. Of a feed that was narrowed, what is
-    /// wanted of it.
+    /// What was put and deleted, and which keyspaces were created and dropped; a key comes once. Of a feed that was
+    /// narrowed, what is wanted of it.
     pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         // Whether it can be decoded was seen when it was read.
         batch_body::ops(&self.body).flatten().filter(|op| self.wanted.has(op))
@@ -58,7 +58,7 @@ impl Wanted {
     fn has(&self, op: &Op<'_>) -> bool {
         let (keyspace, key) = match op {
             Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => (*keyspace, Some(*key)),
-            Op::CreateKeyspace { id, .. } => (*id, None),
+            Op::CreateKeyspace { id, .. } | Op::DropKeyspace { id } => (*id, None),
         };
         self.keyspace.is_none_or(|wanted| wanted == keyspace)
             && key.map_or(self.prefix.is_empty(), |key| key.starts_with(&self.prefix))
@@ -172,8 +172,11 @@ impl Changes {
         check_given_out(next.previous(), store.last_lsn())?;
         let store = store.clone();
         let Some(wal) = &store.wal else {
-            let source = Source::find(&store.dir, None)?;
-            let before = source.plan(false).map_err(|error| source.told(error))?;
+            let (source, before) = look_again(&store.dir, |live| {
+                let source = Source::find(&store.dir, None)?;
+                let before = source.plan(live).map_err(|error| source.told(error))?;
+                Ok((source, before))
+            })?;
             let oldest = source.bases.first().copied().unwrap_or(Lsn::MAX);
             let before = before.map(|reader| Changes::skip(reader, &source, next));
             if next < oldest {
@@ -274,6 +277,9 @@ impl Changes {
     }
 
     fn read_record(&mut self) -> Result<Option<Record>> {
+        if self.next > self.store.tracker.visible() {
+            return Ok(None);
+        }
         let begin = self.log.as_ref().map_or(Lsn::MAX, |(begin, _)| *begin);
         while let Some(reader) = self.before.as_mut().filter(|_| self.next < begin) {
             match reader.next() {
@@ -285,8 +291,7 @@ impl Changes {
         }
         self.before = None;
         // They end by themselves where the log is not durable.
-        let is_visible = self.next <= self.store.tracker.visible();
-        self.log.as_mut().filter(|_| is_visible).and_then(|(_, records)| records.next()).transpose()
+        self.log.as_mut().and_then(|(_, records)| records.next()).transpose()
     }
 
     fn stop_at(&mut self, record: &Record) -> Error {

@@ -1,4 +1,4 @@
-//! A keyspace: an independent ordered map in the same log.
+//! A keyspace: an independent ordered map in the same log; making and dropping it.
 
 use std::ops::RangeBounds;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use super::store::Store;
 use super::{Db, Snapshot};
 use crate::batch::{KeyspaceRef, WriteBatch};
 use crate::catalog::Space;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::format::KeyspaceId;
 use crate::lsn::Lsn;
@@ -19,6 +21,75 @@ use crate::memtable::{Range, Value};
 pub struct Keyspace {
     db: Db,
     space: Arc<Space>,
+}
+
+impl Db {
+    /// The keyspace of this name; creates it, durably, where there is none.
+    ///
+    /// # Errors
+    /// As [`Db::put`].
+    ///
+    /// ```
+    /// use forelog::{Db, WriteBatch};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// let users = db.keyspace("users")?;
+    /// let emails = db.keyspace("emails")?;
+    /// let mut batch = WriteBatch::new(); // one batch may span keyspaces
+    /// batch.put_in(&users, "1", "alice");
+    /// batch.put_in(&emails, "alice@example.org", "1");
+    /// db.write(batch)?;
+    /// assert_eq!(users.get("1")?.as_deref(), Some(&b"alice"[..]));
+    /// assert!(db.get("1")?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        let space = self.store().keyspace(name)?;
+        Ok(Keyspace::new(self.clone(), space))
+    }
+
+    /// The keyspace of this name, if there is one.
+    pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
+        let space = self.store().catalog.find_at(name, self.visible_lsn())?;
+        Some(Keyspace::new(self.clone(), space))
+    }
+
+    /// The names of all keyspaces, in the order of their creation; the default one comes first.
+    pub fn keyspaces(&self) -> Vec<String> {
+        let spaces = self.store().catalog.all_at(self.visible_lsn());
+        spaces.into_iter().map(|space| space.name.to_string()).collect()
+    }
+
+    /// Drops a keyspace with all its keys, in one step and one short record; durable when it returns, with its LSN. Its name
+    /// is free for a new one.
+    ///
+    /// A snapshot from before has it still. A handle of it reads nothing any more and its writes are
+    /// [`Error::UnknownKeyspace`], also when there is a new keyspace of that name. The memory is freed with the next mark
+    /// (100 ms after the last write) or checkpoint for which no snapshot from before is left, or with the last handle.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKeyspace`] if there is none; [`Error::InvalidOption`] for the default one, which every store has;
+    /// otherwise as [`Db::put`].
+    ///
+    /// ```
+    /// use forelog::Db;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// let cache = db.keyspace("cache")?;
+    /// cache.put("a", "1")?;
+    /// let before = cache.snapshot();
+    /// db.drop_keyspace("cache")?;
+    /// assert_eq!(db.keyspaces(), ["default"]);
+    /// assert!(cache.put("b", "2").is_err());
+    /// assert!(before.contains("a"));
+    /// assert!(db.keyspace("cache")?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drop_keyspace(&self, name: &str) -> Result<Lsn> {
+        self.store().drop_keyspace(name)
+    }
 }
 
 impl Keyspace {
@@ -75,21 +146,22 @@ impl Keyspace {
     /// The value of a key.
     ///
     /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed).
+    /// [`Error::Closed`]; [`Error::UnknownKeyspace`] if it was dropped.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.db.store().check_open()?;
+        self.store().check_there(&self.space)?;
         Ok(self.space.table.get(key.as_ref()))
     }
 
     /// True if the keyspace has the key.
     ///
     /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed).
+    /// As [`Keyspace::get`].
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.get(key)?.is_some())
     }
 
-    /// The entries in a range of keys, in order, as of now. As [`Db::range`].
+    /// The entries in a range of keys, in order, as of now; none if it was dropped. As [`Db::range`].
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
         self.snapshot().range(range)
     }

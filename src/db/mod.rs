@@ -33,9 +33,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::batch::WriteBatch;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::event::span;
-use crate::format::{KeyspaceId, StoreId};
+use crate::format::StoreId;
 use crate::lsn::Lsn;
 use crate::memtable::{Range, Value};
 use crate::options::{Options, WriteOptions, check_durability};
@@ -108,7 +110,9 @@ impl Options {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
         let _span = span("open", false);
         let dir = Dir::new(self.storage.clone(), path.as_ref());
-        let recovered = if self.read_only {
+        let recovered = if self.beside_writer {
+            recovery::open_beside_writer(&dir, &self)?
+        } else if self.read_only {
             recovery::open_read_only(&dir, &self)?
         } else {
             recovery::open(&dir, &self)?
@@ -222,44 +226,6 @@ impl Db {
     /// It costs nothing but the memory of what is overwritten while it lives.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.store(), self.store().catalog.default_space())
-    }
-
-    /// The keyspace of this name; creates it, durably, where there is none.
-    ///
-    /// # Errors
-    /// As [`Db::put`].
-    ///
-    /// ```
-    /// use forelog::{Db, WriteBatch};
-    ///
-    /// let dir = tempfile::tempdir()?;
-    /// let db = Db::open(dir.path().join("data"))?;
-    /// let users = db.keyspace("users")?;
-    /// let emails = db.keyspace("emails")?;
-    /// let mut batch = WriteBatch::new(); // one batch may span keyspaces
-    /// batch.put_in(&users, "1", "alice");
-    /// batch.put_in(&emails, "alice@example.org", "1");
-    /// db.write(batch)?;
-    /// assert_eq!(users.get("1")?.as_deref(), Some(&b"alice"[..]));
-    /// assert!(db.get("1")?.is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
-        let space = self.store().keyspace(name)?;
-        Ok(Keyspace::new(self.clone(), space))
-    }
-
-    /// The keyspace of this name, if there is one.
-    pub fn find_keyspace(&self, name: &str) -> Option<Keyspace> {
-        let space = self.store().catalog.find(name)?;
-        (space.created <= self.visible_lsn()).then(|| Keyspace::new(self.clone(), space))
-    }
-
-    /// The names of all keyspaces, in the order of their creation; the default one comes first.
-    pub fn keyspaces(&self) -> Vec<String> {
-        let visible = self.visible_lsn();
-        let spaces = self.store().catalog.all().into_iter();
-        spaces.filter(|space| space.created <= visible).map(|space| space.name.to_string()).collect()
     }
 
     /// Makes everything durable that was written so far, and returns the durable LSN.
@@ -391,9 +357,4 @@ impl Db {
     pub fn close(&self) -> Result<()> {
         self.store().close()
     }
-}
-
-/// The error for a keyspace that is not there.
-fn unknown_keyspace(id: KeyspaceId) -> Error {
-    Error::UnknownKeyspace { name: format!("with number {id}") }
 }

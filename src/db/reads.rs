@@ -66,14 +66,21 @@ impl Reads {
     }
 
     /// The LSN of something that was written since to what was read, if there is anything.
+    ///
+    /// Dropping a keyspace writes to all of it.
     pub(super) fn written_since(&self) -> Option<Lsn> {
         let since = self.snapshot.lsn();
         let mut of_keys = self.keys.values().flat_map(|(space, keys)| {
-            keys.iter().filter_map(|key| space.table.newest(key)).map(|newest| newest.lsn)
+            let of_keys = keys.iter().filter_map(|key| space.table.newest(key)).map(|newest| newest.lsn);
+            dropped(space).into_iter().chain(of_keys)
         });
         let of_ranges = || self.ranges.iter().find_map(|range| range.lock().written_since(since));
         of_keys.find(|lsn| *lsn > since).or_else(of_ranges)
     }
+}
+
+fn dropped(space: &Space) -> Option<Lsn> {
+    Some(space.dropped()).filter(|lsn| *lsn < Lsn::MAX)
 }
 
 impl RangeRead {
@@ -90,7 +97,8 @@ impl RangeRead {
     }
 
     fn written_since(&self, since: Lsn) -> Option<Lsn> {
-        let changed = |range: &KeyRange| self.space.table.changed_since(range, since);
+        let changed =
+            |range: &KeyRange| dropped(&self.space).or_else(|| self.space.table.changed_since(range, since));
         let (start, end) = &self.asked;
         if self.all {
             return changed(&self.asked);

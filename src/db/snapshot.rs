@@ -38,7 +38,8 @@ pub struct Snapshot {
 impl Snapshot {
     pub(super) fn new(store: &Arc<Store>, space: &Arc<Space>) -> Snapshot {
         let pin = store.tracker.snapshot();
-        Snapshot { lsn: pin.lsn(), pin: Some(pin), space: space.clone(), store: store.clone() }
+        let lsn = pin.lsn();
+        Snapshot { lsn, pin: Some(pin), space: there_at(store, space, lsn), store: store.clone() }
     }
 
     /// The LSN whose state this is.
@@ -46,7 +47,7 @@ impl Snapshot {
         self.lsn
     }
 
-    /// The same moment, in another keyspace of the same store.
+    /// The same moment, in another keyspace of the same store. One that was dropped by then is empty.
     ///
     /// # Errors
     /// [`Error::UnknownKeyspace`](crate::Error::UnknownKeyspace) for the keyspace of another store.
@@ -61,7 +62,7 @@ impl Snapshot {
     /// The same moment, in another keyspace of the same store.
     pub(super) fn of(&self, space: &Arc<Space>) -> Snapshot {
         let mut there = self.clone();
-        there.space = space.clone();
+        there.space = there_at(&self.store, space, self.lsn);
         there
     }
 
@@ -95,6 +96,11 @@ impl Snapshot {
         let pin = self.pin.clone().unwrap_or_else(|| self.store.tracker.snapshot());
         self.space.table.range(range, pin)
     }
+}
+
+/// The keyspace, or, if it was dropped by then, an empty one.
+fn there_at(store: &Store, space: &Arc<Space>, lsn: Lsn) -> Arc<Space> {
+    if space.dropped() <= lsn { store.catalog.emptied(space) } else { space.clone() }
 }
 
 /// How many blocks of each keyspace are looked at when a snapshot ends.

@@ -74,7 +74,7 @@ impl Stats {
             archive_failure: archived.and_then(|(_, failure)| failure).map(|error| error.to_string()),
             poisoned: store.wal.as_ref().is_some_and(|wal| wal.is_poisoned()),
         };
-        for space in store.catalog.all() {
+        for space in store.catalog.all_at(stats.visible_lsn) {
             let table = space.table.stats();
             stats.keyspaces += 1;
             stats.keys += table.keys;

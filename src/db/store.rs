@@ -5,12 +5,11 @@
 use std::sync::{Arc, Weak};
 
 use super::commit::{Unpublished, Write};
-use super::unknown_keyspace;
 use super::upkeep::Upkeep;
-use crate::catalog::{Catalog, NoSuchKeyspace, Space};
+use crate::catalog::{Catalog, DEFAULT_KEYSPACE, NoSuchKeyspace, Space};
 use crate::error::{Error, Result};
 use crate::event::{Event, Events, span};
-use crate::format::{MAX_KEY_BYTES, Op, StoreId};
+use crate::format::{KeyspaceId, MAX_KEY_BYTES, Op, StoreId};
 use crate::lsn::Lsn;
 use crate::memtable::Tracker;
 use crate::options::Options;
@@ -100,7 +99,7 @@ impl Store {
 
     /// The keyspace of this name; logs its creation if there is none.
     pub(super) fn keyspace(self: &Arc<Self>, name: &str) -> Result<Arc<Space>> {
-        if let Some(space) = self.catalog.find(name).filter(|space| space.created <= self.tracker.visible()) {
+        if let Some(space) = self.catalog.find_at(name, self.tracker.visible()) {
             return Ok(space);
         }
         let wal = self.wal()?;
@@ -117,7 +116,7 @@ impl Store {
         let space = self.queue.alone(|| match self.catalog.find(name) {
             // Another thread has just logged its creation: wait for that to be published.
             Some(space) => Ok(space),
-            None => self.create_keyspace(wal, name),
+            None => self.with_turn(wal, || self.create_keyspace(wal, name)),
         });
         let space = space?;
         wal.wait_durable(space.created)?;
@@ -126,29 +125,74 @@ impl Store {
         Ok(space)
     }
 
-    /// Logs and applies the creation of a keyspace. Called with the turn, so that later batches are judged by it.
-    fn create_keyspace(self: &Arc<Self>, wal: &Wal, name: &str) -> Result<Arc<Space>> {
+    /// Runs what writes to the log with the turn, by itself.
+    fn with_turn<T>(self: &Arc<Self>, wal: &Wal, write: impl FnOnce() -> T) -> T {
         let panicked = OnPanic(|| wal.poison_after_panic());
-        let created = self.log_keyspace(wal, name);
+        let written = write();
         panicked.all_is_well();
         self.keeper.wrote(None, wal.wants_spare(), || -> Weak<Store> { Arc::downgrade(self) });
-        created
+        written
     }
 
-    fn log_keyspace(&self, wal: &Wal, name: &str) -> Result<Arc<Space>> {
+    fn create_keyspace(&self, wal: &Wal, name: &str) -> Result<Arc<Space>> {
         let Some(id) = self.catalog.next_id() else {
             let limit = u64::from(u32::MAX);
             return Err(Error::TooLarge { what: "number of the next keyspace", size: limit + 1, limit });
         };
-        let op = Op::CreateKeyspace { id, name };
+        self.log_op(wal, Op::CreateKeyspace { id, name })?;
+        self.catalog.get(id).map_err(|NoSuchKeyspace(id)| self.unknown_keyspace(id))
+    }
+
+    /// Drops the keyspace of this name.
+    pub(super) fn drop_keyspace(self: &Arc<Self>, name: &str) -> Result<Lsn> {
+        let wal = self.wal()?;
+        let _waking = wal.waking(&self.keeper);
+        wal.check_poison()?;
+        if name == DEFAULT_KEYSPACE {
+            let reason = "every store has the default one; `remove_range(..)` removes its keys".to_owned();
+            return Err(Error::InvalidOption { option: "keyspace", reason });
+        }
+        let dropped = self.queue.alone(|| {
+            let Some(space) = self.catalog.find(name) else { return Ok(None) };
+            // What is logged before may be applied after this. Nobody will see it.
+            self.with_turn(wal, || self.log_op(wal, Op::DropKeyspace { id: space.id })).map(Some)
+        });
+        if let Some(lsn) = dropped? {
+            self.wait_published(wal, lsn)?;
+            return Ok(lsn);
+        }
+        if self.catalog.find_at(name, self.tracker.visible()).is_some() {
+            // Another thread has just dropped it: that is visible when it is told.
+            self.wait_published(wal, wal.last_lsn())?;
+        }
+        Err(Error::UnknownKeyspace { name: name.to_owned() })
+    }
+
+    /// That a keyspace is there for readers.
+    pub(super) fn check_there(&self, space: &Space) -> Result<()> {
+        if space.dropped() > self.tracker.visible() {
+            return Ok(());
+        }
+        Err(Error::UnknownKeyspace { name: space.name.to_string() })
+    }
+
+    /// The error for a keyspace that cannot be written to.
+    pub(super) fn unknown_keyspace(&self, id: KeyspaceId) -> Error {
+        let name = self.catalog.get(id).map(|space| space.name.to_string());
+        Error::UnknownKeyspace { name: name.unwrap_or_else(|_| format!("with number {id}")) }
+    }
+
+    /// Logs and applies what becomes of a keyspace. Called with the turn, so that later batches are judged by it.
+    fn log_op(&self, wal: &Wal, op: Op<'_>) -> Result<Lsn> {
         let mut body = Vec::new();
         op.append_to(&mut body);
         let lsn = wal.write(&[&body], false)?;
         self.pending.lock().must_be_durable(lsn);
-        let created = self.catalog.apply_op(lsn, op).and_then(|()| self.catalog.get(id));
+        let applied = self.catalog.apply_op(lsn, op);
         self.events().tell(|| Event::Applied { lsn, ops: 1, body: &body });
         self.applied(wal, lsn, lsn);
-        created.map_err(|NoSuchKeyspace(id)| unknown_keyspace(id))
+        applied.map_err(|NoSuchKeyspace(id)| self.unknown_keyspace(id))?;
+        Ok(lsn)
     }
 
     /// Collects garbage in all keyspaces, in up to `budget` blocks of each.
@@ -213,6 +257,7 @@ impl Store {
             wal.wait_durable(lsn)?;
         }
         self.publish(wal);
+        self.catalog.forget_dropped();
         Ok(())
     }
 

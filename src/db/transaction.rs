@@ -184,7 +184,8 @@ impl Transaction {
     /// The transaction in another keyspace of the same store.
     ///
     /// # Errors
-    /// [`Error::UnknownKeyspace`] for the keyspace of another store.
+    /// [`Error::UnknownKeyspace`] for the keyspace of another store, and for one that was dropped before the transaction
+    /// began.
     ///
     /// ```
     /// use forelog::Db;
@@ -199,7 +200,7 @@ impl Transaction {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keyspace(&self, keyspace: &Keyspace) -> Result<TransactionKeyspace<'_>> {
-        if !keyspace.is_in(self.db.store()) {
+        if !keyspace.is_in(self.db.store()) || keyspace.space().dropped() <= self.snapshot_lsn() {
             return Err(Error::UnknownKeyspace { name: keyspace.name().to_owned() });
         }
         Ok(TransactionKeyspace { transaction: self, space: keyspace.space().clone() })

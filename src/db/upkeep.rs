@@ -217,6 +217,7 @@ impl Upkeep {
         let taking = Taking { store_id: old.store_id, generation, time_us, checksum, threads, pace };
         let taken = checkpoint::take(&self.dir, &self.catalog, &snapshot, taking)?;
         drop(snapshot);
+        self.catalog.forget_dropped();
         self.catalog.all().iter().for_each(|space| while space.table.collect_garbage(64) {});
 
         // ORDER: a checkpoint never holds what the log could lose. What was visible is written; it is durable now.

@@ -4,6 +4,7 @@
 //!  put              0 │ keyspace │ key len │ key … │ value len │ value …
 //!  delete           1 │ keyspace │ key len │ key …
 //!  create keyspace  2 │ keyspace │ name len │ name (UTF-8) …
+//!  drop keyspace    3 │ keyspace
 //! ```
 //!
 //! All numbers are variable-length integers of [`codec`]. There is no count: the record's length says
@@ -75,6 +76,11 @@ pub enum Op<'a> {
         /// Its name, not in use.
         name: &'a str,
     },
+    /// Removes a keyspace with all its keys. Whatever the log holds of it before counts no more.
+    DropKeyspace {
+        /// Its number, which no other one gets.
+        id: KeyspaceId,
+    },
 }
 
 impl Op<'_> {
@@ -123,6 +129,7 @@ mod tests {
         check(Op::Put { keyspace: KS, key: b"k", value: b"vv" }, b"\x00\x03\x01k\x02vv");
         check(Op::Delete { keyspace: KS, key: b"" }, b"\x01\x03\x00");
         check(Op::CreateKeyspace { id: KS, name: "users" }, b"\x02\x03\x05users");
+        check(Op::DropKeyspace { id: KS }, b"\x03\x03");
         check(Op::Delete { keyspace: KeyspaceId(300), key: b"k" }, b"\x01\xfb\x2c\x01\x01k");
     }
 

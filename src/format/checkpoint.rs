@@ -241,7 +241,8 @@ impl EntryBody<'_> {
     }
 }
 
-/// A keyspace as it stands in a checkpoint.
+/// A keyspace as it stands in a checkpoint. The last one has no name if the highest number that was given out was that of
+/// a keyspace that is gone: no other one may get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub struct KeyspaceBody<'a> {
     /// Its number.

@@ -257,6 +257,7 @@ pub struct Options {
     pub(crate) recovery_threads: usize,
     pub(crate) create: CreateMode,
     pub(crate) read_only: bool,
+    pub(crate) beside_writer: bool,
     pub(crate) checkpoints: CheckpointOptions,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) events: Events,
@@ -285,6 +286,7 @@ impl Default for Options {
             recovery_threads: default_recovery_threads(),
             create: CreateMode::default(),
             read_only: false,
+            beside_writer: false,
             checkpoints: CheckpointOptions::default(),
             storage: Arc::new(RealDisk),
             events: Events::default(),
@@ -322,10 +324,32 @@ impl Options {
     }
 
     /// Opens for reading only: nothing on disk is changed, a torn tail is only left out, and there must be a store.
-    /// Many read-only handles may be open at once, but none beside one that writes. Default: `false`.
+    /// Many read-only handles may be open at once, but none beside one that writes (but see
+    /// [`beside_writer`](Options::beside_writer)). Default: `false`.
     #[must_use]
     pub fn read_only(mut self, yes: bool) -> Options {
         self.read_only = yes;
+        self
+    }
+
+    /// Opens for reading only, as [`read_only`](Options::read_only) does, but beside a writer as well, who does not notice:
+    /// what is there is what was durable at some moment of the opening, and it stays so. For looking at a store that is in
+    /// use; whoever wants to follow it opens it again. Default: `false`.
+    ///
+    /// ```
+    /// use forelog::{Db, Options};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// db.put("a", "1")?;
+    /// db.mark()?; // beside a writer only what a later record proves counts as durable
+    /// let seen = Options::new().beside_writer(true).open(dir.path().join("data"))?;
+    /// assert!(seen.contains("a")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn beside_writer(mut self, yes: bool) -> Options {
+        self.beside_writer = yes;
         self
     }
 

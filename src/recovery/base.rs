@@ -127,6 +127,11 @@ impl Sink for Loading<'_> {
     type Gathered = Gathered;
 
     fn keyspace(&self, id: KeyspaceId, created: Lsn, name: &str) -> bool {
+        if name.is_empty() {
+            // The highest number that there was, of one that is gone.
+            self.catalog.note_gone(id);
+            return true;
+        }
         self.catalog.create(created, id, name, self.catalog.new_table()).is_ok()
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Keyspaces are created by logged operations like any others, and while segments are read beside each other, a
 //! keyspace may be used here before the segment that creates it was read there. So nothing is asked here: tables are
-//! made for whatever id comes, and the [`Ledger`] notes who was created where and used where first, to be judged when
-//! everything was read.
+//! made for whatever id comes, and the [`Ledger`] notes who was created and dropped where and used where first, to be
+//! judged when everything was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -57,7 +57,7 @@ impl Gathered {
     /// Takes in the operations of a data record; how many they were.
     ///
     /// # Errors
-    /// The body is no batch, or creates a keyspace for the second time.
+    /// The body is no batch.
     pub(super) fn take(&mut self, record: &RecordRef<'_>, dir: &Path, ledger: &mut Ledger) -> Result<u64> {
         let lsn = record.header.lsn;
         let mut count = 0;
@@ -74,7 +74,14 @@ impl Gathered {
                     self.push(keyspace, lsn, key, None);
                     true
                 }
-                Ok(Op::CreateKeyspace { id, name }) => ledger.created(id, name, place(count)),
+                Ok(Op::CreateKeyspace { id, name }) => {
+                    ledger.note(Life::Created(id, name.into()), place(count));
+                    true
+                }
+                Ok(Op::DropKeyspace { id }) => {
+                    ledger.note(Life::Dropped(id), place(count));
+                    true
+                }
                 Err(_) => false,
             };
             if !taken {
@@ -103,15 +110,20 @@ impl Place {
     }
 }
 
-/// Which keyspaces were created, and which used.
+/// Which keyspaces were created and dropped, and which used.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// By where it was done. No id and no name twice, which keeps a damaged log from filling the memory.
-    created: BTreeMap<Place, (KeyspaceId, Arc<str>)>,
-    ids: BTreeSet<KeyspaceId>,
-    names: BTreeSet<Arc<str>>,
-    /// Where each was used first, but for the default one.
+    /// By where it was done.
+    lives: BTreeMap<Place, Life>,
+    /// Where each was used first, but for the default one. (Not where last: what a dropped one holds counts no more.)
     first_used: BTreeMap<KeyspaceId, Place>,
+}
+
+/// What became of a keyspace.
+#[derive(Debug)]
+enum Life {
+    Created(KeyspaceId, Arc<str>),
+    Dropped(KeyspaceId),
 }
 
 impl Ledger {
@@ -122,19 +134,13 @@ impl Ledger {
         }
     }
 
-    /// False if the id or the name was created before.
-    fn created(&mut self, id: KeyspaceId, name: &str, place: Place) -> bool {
-        let name: Arc<str> = name.into();
-        let new = self.ids.insert(id) && self.names.insert(name.clone());
-        if new {
-            self.created.insert(place, (id, name));
-        }
-        new
+    fn note(&mut self, life: Life, place: Place) {
+        self.lives.insert(place, life);
     }
 
     /// Takes over what another thread has noted.
     pub(super) fn merge(&mut self, other: Ledger) {
-        self.created.extend(other.created);
+        self.lives.extend(other.lives);
         for (id, place) in other.first_used {
             let first = self.first_used.entry(id).or_insert_with(|| place.clone());
             if place < *first {
@@ -147,7 +153,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The lowest place that could not have been reached if the log had been applied from its beginning: a keyspace is
-    /// created whose id or name is taken, or used before it is created.
+    /// created whose id or name is taken, dropped and not there, or used before it is created.
     pub(super) fn settle(
         self,
         catalog: &Catalog,
@@ -156,13 +162,21 @@ impl Ledger {
         let known: BTreeSet<KeyspaceId> = catalog.all().iter().map(|space| space.id).collect();
         let mut created_at: BTreeMap<KeyspaceId, Place> = BTreeMap::new();
         let mut wrong: Option<Place> = None;
-        for (place, (id, name)) in self.created {
-            let table = tables.remove(&id).unwrap_or_else(|| catalog.new_table());
-            if catalog.create(place.lsn, id, &name, table).is_err() {
+        for (place, life) in self.lives {
+            let applied = match &life {
+                Life::Created(id, name) => {
+                    let table = tables.remove(id).unwrap_or_else(|| catalog.new_table());
+                    catalog.create(place.lsn, *id, name, table)
+                }
+                Life::Dropped(id) => catalog.drop_keyspace(place.lsn, *id),
+            };
+            if applied.is_err() {
                 wrong = Some(place);
                 break;
             }
-            created_at.insert(id, place);
+            if let Life::Created(id, _) = life {
+                created_at.insert(id, place);
+            }
         }
         for (id, place) in self.first_used {
             let made = known.contains(&id) || created_at.get(&id).is_some_and(|created| *created < place);
@@ -214,7 +228,13 @@ mod tests {
 
     fn created(id: u32, name: &str, lsn: u64) -> Ledger {
         let mut ledger = Ledger::default();
-        assert!(ledger.created(KeyspaceId(id), name, place(lsn)));
+        ledger.note(Life::Created(KeyspaceId(id), name.into()), place(lsn));
+        ledger
+    }
+
+    fn dropped(id: u32, lsn: u64) -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.note(Life::Dropped(KeyspaceId(id)), place(lsn));
         ledger
     }
 
@@ -235,5 +255,10 @@ mod tests {
         check([|| created(1, "a", 5), || created(1, "b", 6), || used(2, 7)], Some(6));
         check([|| created(1, "a", 5), || created(2, "a", 6), || used(3, 2)], Some(2));
         check([|| created(1, "a", 5), || created(2, "b", 6), || used(2, 7)], None);
+        check([|| created(1, "a", 5), || dropped(1, 6), || created(2, "a", 7)], None);
+        check([|| created(1, "a", 5), || dropped(1, 6), || created(1, "b", 7)], Some(7));
+        check([|| created(1, "a", 5), || dropped(1, 4), || used(1, 6)], Some(4));
+        check([|| created(1, "a", 5), || dropped(1, 6), || dropped(1, 7)], Some(7));
+        check([|| dropped(0, 5), || used(1, 6), || used(2, 7)], Some(5));
     }
 }

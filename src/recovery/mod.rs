@@ -138,13 +138,22 @@ pub(crate) fn keep_writers_out(dir: &Dir) -> Result<Option<Box<dyn LockGuard>>> 
 pub(crate) fn open_read_only(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
     options.check()?;
-    let files = dir.list()?;
-    if !is_store(&files) {
-        return Err(no_store(dir, &files));
-    }
+    check_is_store(dir, &dir.list()?)?;
     let lock = keep_writers_out(dir)?;
     let mut recovered = load_by(dir, false, options)?;
     recovered.lock = lock;
+    recovered.report.took = started.elapsed();
+    Ok(recovered)
+}
+
+/// The same without a lock, also beside a writer: with what is proven to be durable.
+pub(crate) fn open_beside_writer(dir: &Dir, options: &Options) -> Result<Recovered> {
+    let started = Instant::now();
+    options.check()?;
+    let mut recovered = wal::look_again(dir, |live| {
+        check_is_store(dir, &dir.list()?)?;
+        load_by(dir, live, options)
+    })?;
     recovered.report.took = started.elapsed();
     Ok(recovered)
 }
@@ -223,6 +232,7 @@ impl Recovered {
     /// Lets readers see everything up to `visible`.
     fn publish(&mut self, visible: Lsn, log: LogReport) {
         self.tracker.publish(visible);
+        self.catalog.forget_dropped();
         for space in self.catalog.all() {
             while space.table.collect_garbage(usize::MAX) {}
         }

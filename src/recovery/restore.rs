@@ -136,6 +136,7 @@ fn load(source: &Source, live: bool, target: Target, threads: usize) -> Result<B
         replayed.map_err(refuse)?;
     }
     base.tracker.publish(lsn);
+    base.catalog.forget_dropped();
     for space in base.catalog.all() {
         while space.table.collect_garbage(usize::MAX) {}
     }

@@ -104,7 +104,7 @@ mod tests {
         expected.map(|(dump, ..)| dump)
     }
 
-    /// Random batches over keyspaces that are created along the way, over many segments; each log as it is, and after
+    /// Random batches over keyspaces that are created and dropped along the way, over many segments; each log as it is, and after
     /// power cuts that tear its end.
     #[test]
     fn many_threads_recover_what_one_does() {
@@ -113,17 +113,24 @@ mod tests {
             let disk = SimDisk::new(seed);
             let wal = log_on(&disk);
             let keys = [3, 40, 2000][random.usize(..3)];
-            let mut spaces = 1;
+            let (mut spaces, mut there) = (1, vec![0]);
             for _ in 0..random.u32(1..700) {
                 let mut batch = Vec::new();
                 let mut used = std::collections::BTreeSet::new();
-                let name = format!("space {spaces}");
+                let name = format!("space {}", spaces % 3);
                 if random.u8(..30) == 0 {
+                    // Its name may be that of one that is there.
+                    if let Some(id) = there.iter().position(|id| id % 3 == spaces % 3 && *id > 0) {
+                        batch.push(Op::DropKeyspace { id: KeyspaceId(there.remove(id)) });
+                    }
                     batch.push(Op::CreateKeyspace { id: KeyspaceId(spaces), name: &name });
+                    there.push(spaces);
                     spaces += 1;
                 }
                 let chosen: Vec<_> = (0..random.usize(..6))
-                    .map(|_| (KeyspaceId(random.u32(..spaces)), random.u32(..keys).to_be_bytes()))
+                    .map(|_| {
+                        (KeyspaceId(there[random.usize(..there.len())]), random.u32(..keys).to_be_bytes())
+                    })
                     .filter(|chosen| used.insert(*chosen))
                     .collect();
                 let value = vec![random.u8(..); random.usize(..200)];
@@ -176,6 +183,10 @@ mod tests {
         Op::CreateKeyspace { id, name }
     }
 
+    fn drop_of(id: KeyspaceId) -> Op<'static> {
+        Op::DropKeyspace { id }
+    }
+
     /// What is wrong with keyspaces is told where a reader from the beginning would have met it, although it shows
     /// only when all segments have been read.
     #[test]
@@ -202,6 +213,11 @@ mod tests {
         check(&[body(&[create(KeyspaceId::DEFAULT, "a")])], Some(1));
         check(&[body(&[]), body(&[create(B, "b")]), body(&[put(A)]), body(&[create(B, "c")])], Some(5));
         check(&[body(&[]), body(&[create(B, "b"), create(B, "c")]), body(&[put(A)])], Some(3));
+        check(&[body(&[create(A, "a")]), body(&[drop_of(A)]), body(&[create(B, "a"), put(B)])], None);
+        check(&[body(&[create(A, "a")]), body(&[drop_of(A)]), body(&[create(A, "b")])], Some(5));
+        check(&[body(&[create(A, "a")]), body(&[drop_of(A), drop_of(A)])], Some(3));
+        check(&[body(&[drop_of(A)]), body(&[create(A, "a")])], Some(1));
+        check(&[body(&[drop_of(KeyspaceId::DEFAULT)])], Some(1));
         check(&[vec![9], body(&[put(A)])], Some(1));
         check(&[body(&[put(A)]), vec![9]], Some(1));
         check(&[body(&[create(A, "a")]), vec![9], body(&[put(B)])], Some(3));

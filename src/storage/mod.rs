@@ -15,8 +15,8 @@
 //! | `sync_data` or `sync_all` of the file | yes | its bytes and its length, but **not its name** |
 //! | `sync_dir` of its directory | yes | the names in it, as they were when the sync began |
 //!
-//! An interrupted write changes only bytes that were being written ("powersafe overwrite", as SQLite calls it:
-//! <https://sqlite.org/psow.html>). This module knows no format: it moves bytes.
+//! An interrupted write changes only bytes that it was changing: not those beside it ("powersafe overwrite", as SQLite calls
+//! it: <https://sqlite.org/psow.html>), nor those that it writes as they are. This module knows no format: it moves bytes.
 //!
 //! Where to read next: `real`, which is short, then `sim`. The two disks in memory share `tree` (names), `content`
 //! (bytes) and `locks`.

@@ -80,6 +80,34 @@ fn keyspaces() {
     place.says(&["keyspaces", "demo"], "default\nusers\n");
 }
 
+/// `why` tells keyspaces apart that have had the same name, and the log says when each came and went.
+#[test]
+fn a_keyspace_is_dropped() {
+    let place = Place::with(&[("k", "default")]);
+    place.ok(&["put", "demo", "k", "old", "--keyspace", "users"]);
+    let lsn = place.ok(&["drop", "demo", "users", "-f", "json"]).json()[0]["lsn"].as_u64().unwrap();
+    place.says(&["keyspaces", "demo"], "default\n");
+    place.fails(&["get", "demo", "k", "--keyspace", "users"], 2, "usage");
+    place.fails(&["drop", "demo", "users"], 2, "usage");
+    place.fails(&["drop", "demo", "default"], 2, "usage");
+    place.says(&["get", "demo", "k"], "default\n");
+    place.ok(&["put", "demo", "other", "new", "--keyspace", "users"]);
+    let ran =
+        place.ok(&["exec", "demo", "-c", "count --keyspace users", "-c", "drop users", "-c", "keyspaces"]);
+    let lines: Vec<_> = ran.text().lines().map(str::to_owned).collect();
+    assert!(lines.len() == 3 && lines[0] == "1" && lines[2] == "default", "{lines:?}");
+    place.ok(&["put", "demo", "k", "newest", "--keyspace", "users"]);
+    let why = place.ok(&["exec", "demo", "-f", "json", "-c", "why k --keyspace users"]);
+    assert_eq!((why.json().len(), &why.json()[0]["value"]), (1, &"newest".into()));
+    let log = place.ok(&["log", "demo", "-f", "json"]).text();
+    let drops = log.lines().filter(|line| line.contains("\"op\":\"drop_keyspace\",\"keyspace\":\"users\""));
+    assert_eq!(drops.count(), 2, "{log}");
+    assert!(
+        log.lines()
+            .any(|line| line.starts_with(&format!("{{\"lsn\":{lsn},")) && line.contains("drop_keyspace"))
+    );
+}
+
 #[test]
 fn create_keeps_its_options() {
     let place = Place::new();

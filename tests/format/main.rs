@@ -333,6 +333,7 @@ fn the_numbers_are_as_the_page_says() {
         (0, Op::Put { keyspace, key: b"key", value: b"value" }, &b"\xfb\x2c\x01\x03key\x05value"[..]),
         (1, Op::Delete { keyspace, key: b"key" }, b"\xfb\x2c\x01\x03key"),
         (2, Op::CreateKeyspace { id: keyspace, name: "name" }, b"\xfb\x2c\x01\x04name"),
+        (3, Op::DropKeyspace { id: keyspace }, b"\xfb\x2c\x01"),
     ] {
         let number: u8 = table("Batch", "op")[row][0].parse().unwrap();
         assert_eq!(encoded(op), [&[number], operands].concat());
@@ -405,7 +406,7 @@ fn the_page_is_enough_to_read_a_store() {
     dirs.sort();
     assert_eq!(
         dirs.iter().map(|dir| file_name(dir)).collect::<Vec<_>>(),
-        ["checkpoint", "clean", "cut", "torn"]
+        ["checkpoint", "clean", "cut", "dropped", "torn"]
     );
     for dir in dirs {
         let paths = fs::read_dir(dir.join("data")).unwrap().map(|entry| entry.unwrap().path());

@@ -192,6 +192,11 @@ pub(crate) fn read_keys(files: &Files, records: &[PageRecord]) -> Keys {
         let mut rest = &payload[..];
         while !rest.is_empty() {
             let (op, keyspace) = (take_varint(&mut rest), take_varint(&mut rest));
+            if op == 3 {
+                let gone = names.remove(&keyspace).unwrap();
+                keys.retain(|(name, _), _| *name != gone);
+                continue;
+            }
             let key = take_bytes(&mut rest);
             match op {
                 0 => drop(keys.insert((names[&keyspace].clone(), key), take_bytes(&mut rest))),

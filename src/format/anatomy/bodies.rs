@@ -26,7 +26,7 @@ impl Walk<'_> {
     }
 
     fn op(&mut self, body: &mut Body) -> Option<()> {
-        let op = self.one_of(body, "op", &["put", "delete", "create keyspace"])?;
+        let op = self.one_of(body, "op", &["put", "delete", "create keyspace", "drop keyspace"])?;
         self.number(body, "keyspace")?;
         match op {
             0 => {
@@ -34,7 +34,8 @@ impl Walk<'_> {
                 self.string(body, "value length", "value")
             }
             1 => self.string(body, "key length", "key"),
-            _ => self.string(body, "name length", "name"),
+            2 => self.string(body, "name length", "name"),
+            _ => Some(()),
         }
     }
 

@@ -102,6 +102,8 @@ pub enum Command {
     Count(Count),
     /// Name the keyspaces
     Keyspaces(Dir),
+    /// Drop a keyspace with all its keys, in one step
+    Drop(Drop),
     /// Read NDJSON, one {"key":"…","value":"…"} a line
     Import(Import),
     /// Write everything as NDJSON, or with -f csv as CSV, in the order of the keys
@@ -229,6 +231,14 @@ pub struct Key {
     pub key: OsString,
     #[command(flatten)]
     pub keyspace: InKeyspace,
+}
+
+#[derive(Debug, Args)]
+pub struct Drop {
+    /// The directory of the store
+    pub dir: PathBuf,
+    /// The name of the keyspace
+    pub name: String,
 }
 
 #[derive(Debug, Args)]

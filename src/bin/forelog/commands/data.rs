@@ -1,13 +1,15 @@
-//! `put`, `get` and `del`: one operation.
+//! `put`, `get`, `del` and `drop`: one operation.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
+use forelog::storage::RealDisk;
 use forelog::{Keyspace, Lsn};
 
 use super::App;
-use crate::args::{Key, Put};
+use crate::args::{Drop, Key, Put};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Output};
 use crate::store;
@@ -40,6 +42,13 @@ pub fn run_del(args: &Key, app: &mut App) -> Result<Outcome, Failure> {
     let db = store::open_to_write(&args.dir, &app.globals)?;
     let space = store::keyspace_to_read(&db, args.keyspace.name())?;
     let outcome = del(&space, &key, &mut app.out)?;
+    store::close(db, &app.globals)?;
+    Ok(outcome)
+}
+
+pub fn run_drop(args: &Drop, app: &mut App) -> Result<Outcome, Failure> {
+    let db = store::open_existing(&args.dir, Arc::new(RealDisk), &app.globals)?;
+    let outcome = written(db.drop_keyspace(&args.name)?, &mut app.out)?;
     store::close(db, &app.globals)?;
     Ok(outcome)
 }

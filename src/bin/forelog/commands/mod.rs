@@ -54,6 +54,7 @@ fn dispatch(command: Command, app: &mut App) -> Result<Outcome, Failure> {
         Command::Scan(args) => scan::run_scan(&args, app),
         Command::Count(args) => scan::run_count(&args, app),
         Command::Keyspaces(args) => scan::run_keyspaces(&args, app),
+        Command::Drop(args) => data::run_drop(&args, app),
         Command::Import(args) => import::run(&args, app),
         Command::Export(args) => export::run(&args, app),
         Command::Exec(args) => exec::run(&args, app),

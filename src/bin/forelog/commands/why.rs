@@ -1,7 +1,7 @@
 //! `why`: every record that there is about a key, where it stands, and which of them is seen.
 
 use forelog::format::anatomy::{self, Value};
-use forelog::{DEFAULT_KEYSPACE, Keyspace, Lsn, care};
+use forelog::{Keyspace, Lsn, care};
 
 use super::log::{Log, Step, Walk};
 use crate::failure::{Failure, Outcome};
@@ -25,9 +25,8 @@ pub fn why(site: &Site, space: &Keyspace, key: &[u8], out: &mut Output) -> Resul
     let request = Log { key: Some(key.to_vec()), ..Log::default() };
     Walk::open(site)?.each(&request, |step| {
         let Step::Record(record, ops) = step else { return Ok(true) };
-        let is_of_space = |name: &Option<String>| name.as_deref().unwrap_or(DEFAULT_KEYSPACE) == space.name();
         // Of several operations of one batch on a key the last one counts.
-        if let Some(op) = ops.iter().rfind(|op| is_of_space(&op.keyspace)) {
+        if let Some(op) = ops.iter().rfind(|op| op.id.unwrap_or_default() == space.id()) {
             let (file, offset, bytes) = (record.file.to_string(), record.offset, record.bytes);
             let value = op.value.map(<[u8]>::to_vec);
             found.push(Found { lsn: record.lsn, op: op.op, value, file, offset, bytes });

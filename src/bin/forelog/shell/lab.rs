@@ -256,6 +256,7 @@ impl What {
             Some(Op::Put { key, .. }) => ("put", key.to_vec()),
             Some(Op::Delete { key, .. }) => ("del", key.to_vec()),
             Some(Op::CreateKeyspace { name, .. }) => ("keyspace", name.as_bytes().to_vec()),
+            Some(Op::DropKeyspace { id }) => ("drop", format!("#{id}").into_bytes()),
             None => ("nothing", Vec::new()),
         };
         What { op, key, more: ops.count() }

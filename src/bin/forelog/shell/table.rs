@@ -62,6 +62,14 @@ pub static VERBS: &[Verb] = &[
         run: verbs::keyspaces,
     },
     Verb {
+        name: "drop",
+        args: &[Arg { name: "NAME", kind: Kind::Keyspace, optional: false }],
+        options: &[],
+        about: "remove a keyspace with all its keys",
+        reads: false,
+        run: verbs::drop_keyspace,
+    },
+    Verb {
         name: "batch",
         args: &[],
         options: &[],

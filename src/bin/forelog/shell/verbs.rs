@@ -89,6 +89,11 @@ pub fn keyspaces(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure
     scan_command::keyspaces(&db, &mut session.app.out)
 }
 
+pub fn drop_keyspace(session: &mut Session<'_>, call: &Call) -> Result<Outcome, Failure> {
+    let lsn = session.db()?.drop_keyspace(call.text(0)?.unwrap_or_default())?;
+    data::written(lsn, &mut session.app.out)
+}
+
 pub fn batch(session: &mut Session<'_>, _: &Call) -> Result<Outcome, Failure> {
     if session.batch.is_some() {
         return Err(Failure::Usage("a batch is open already; commit or abort ends it".to_owned()));

@@ -36,7 +36,7 @@ pub fn as_rows(walk: Walk, request: &Log, site: &Site, out: &mut Output) -> Resu
     walk.each(request, |step| {
         let Step::Record(record, ops) = step else { return rows.flush().map(|()| true) };
         let mut hex = hex_cell(record, request, site)?;
-        let none = [Operation { op: "", keyspace: None, key: None, value: None }];
+        let none = [Operation::new("")];
         for op in if ops.is_empty() { &none } else { ops } {
             let mut cells = place(record).to_vec();
             cells.extend(op.fields().into_iter().map(|(_, cell)| cell));
@@ -59,7 +59,7 @@ pub fn as_table(walk: Walk, request: &Log, out: &mut Output) -> Result<(), Failu
             file = Some(record.file.clone());
             rows.heading(&record.file)?;
         }
-        let mark = [Operation { op: record.kind.name(), keyspace: None, key: None, value: None }];
+        let mark = [Operation::new(record.kind.name())];
         for (index, op) in if ops.is_empty() { &mark } else { ops }.iter().enumerate() {
             cut = rows.is_full();
             if cut {

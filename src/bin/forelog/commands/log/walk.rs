@@ -131,39 +131,40 @@ impl Walk {
 
     fn operation<'r>(&mut self, op: Op<'r>) -> Operation<'r> {
         match op {
-            Op::Put { keyspace, key, value } => Operation {
-                keyspace: self.name(keyspace),
-                key: Some(key),
-                value: Some(value),
-                ..Operation::new("put")
-            },
+            Op::Put { keyspace, key, value } => {
+                Operation { key: Some(key), value: Some(value), ..self.operation_in(keyspace, "put") }
+            }
             Op::Delete { keyspace, key } => {
-                Operation { keyspace: self.name(keyspace), key: Some(key), ..Operation::new("delete") }
+                Operation { key: Some(key), ..self.operation_in(keyspace, "delete") }
             }
             Op::CreateKeyspace { id, name } => {
                 self.keyspaces.insert(id, name.to_owned());
-                Operation { keyspace: Some(name.to_owned()), ..Operation::new("create_keyspace") }
+                self.operation_in(id, "create_keyspace")
             }
+            Op::DropKeyspace { id } => self.operation_in(id, "drop_keyspace"),
         }
     }
 
-    /// The name of a keyspace. One that was created before the log begins has a number only.
-    fn name(&self, id: KeyspaceId) -> Option<String> {
-        Some(self.keyspaces.get(&id).cloned().unwrap_or_else(|| format!("#{id}")))
+    /// A keyspace that was created before the log begins, and is gone, has a number only.
+    fn operation_in(&self, id: KeyspaceId, op: &'static str) -> Operation<'static> {
+        let name = self.keyspaces.get(&id).cloned().unwrap_or_else(|| format!("#{id}"));
+        Operation { id: Some(id), keyspace: Some(name), ..Operation::new(op) }
     }
 }
 
 /// One operation of a record, as it is shown.
 pub struct Operation<'r> {
     pub op: &'static str,
+    /// The keyspace's number, which no other one has, and its name, which others may have had.
+    pub id: Option<KeyspaceId>,
     pub keyspace: Option<String>,
     pub key: Option<&'r [u8]>,
     pub value: Option<&'r [u8]>,
 }
 
 impl Operation<'_> {
-    fn new(op: &'static str) -> Operation<'static> {
-        Operation { op, keyspace: None, key: None, value: None }
+    pub fn new(op: &'static str) -> Operation<'static> {
+        Operation { op, id: None, keyspace: None, key: None, value: None }
     }
 
     /// Its fields for machines: the keyspace is always named.
