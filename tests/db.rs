@@ -128,6 +128,43 @@ fn one_writer_or_many_readers() {
     assert!(before == after, "reading has changed a file");
 }
 
+/// Whoever looks on holds nothing and changes nothing, and shows what is proven to be durable: beside a writer that is what
+/// a later record says.
+#[test]
+fn beside_a_writer() {
+    let disk = SimDisk::new(1);
+    let look = || options(&disk).beside_writer(true).open("store");
+    assert!(matches!(look(), Err(Error::NoStore { .. })));
+    let db = open(&disk);
+    db.put("a", "1").unwrap();
+    let lsn = db.put("b", "2").unwrap();
+    let seen = look().unwrap();
+    assert_eq!((seen.len(), seen.visible_lsn()), (1, lsn.previous()));
+    db.mark().unwrap();
+    put_with(&db, "c", Durability::Buffered);
+    let files = || disk.files().iter().map(|path| disk.read_file(path)).collect::<Vec<_>>();
+    let before = files();
+    let more = look().unwrap();
+    assert_eq!((seen.len(), more.len()), (1, 2));
+    assert!(!more.contains("c").unwrap(), "a power cut may yet take it");
+    assert!(matches!(more.put("d", "2"), Err(Error::ReadOnly { .. })));
+    // The feed ends where the look does, whatever has come since.
+    db.mark().unwrap();
+    let mut feed = more.changes_since(Lsn::ZERO).unwrap();
+    assert_eq!(feed.by_ref().map(|change| change.unwrap().lsn).last(), Some(lsn));
+    assert!(feed.wait(Duration::from_secs(60)).unwrap().is_none());
+    drop(feed);
+    assert_eq!(before.len(), files().len());
+    // Nobody is kept out, and without a writer all is there.
+    db.close().unwrap();
+    let alone = look().unwrap();
+    assert_eq!(alone.len(), 3);
+    let db = open(&disk);
+    assert_eq!((db.len(), alone.len()), (3, 3));
+    alone.close().unwrap();
+    assert!(matches!(alone.get("a"), Err(Error::Closed)));
+}
+
 /// A copy may have come without its lock file: it is read all the same. A lock that cannot be had is another matter.
 #[test]
 fn a_copy_without_its_lock_is_read() {

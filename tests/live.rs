@@ -1,5 +1,5 @@
 //! Shows that whoever looks at a store from outside, while it is written as fast as it goes, sees no damage that is not
-//! there: `verify`, `survey` and reading the log, over and over, on a real disk, beside rotations, checkpoints, pruning and
+//! there: `verify`, `survey`, opening beside it and reading the log, over and over, on a real disk, beside rotations, checkpoints, pruning and
 //! an archive.
 //!
 //! `FORELOG_LIVE_ROUNDS=1000` looks more often; without an archive, which would grow all the time.
@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use forelog::wal::LogStatus;
-use forelog::{Durability, Error, Options, WriteBatch, WriteOptions, care};
+use forelog::{Durability, Error, Lsn, Options, WriteBatch, WriteOptions, care};
 
 #[test]
 fn no_false_alarm_beside_a_writer() {
@@ -63,6 +63,14 @@ fn look(archives: bool, rounds: u64) {
                 }
                 let survey = care::survey(&store).unwrap();
                 assert!(survey.live && survey.durable_lsn <= survey.visible_lsn.next());
+                let seen = Options::new().beside_writer(true).open(&store).unwrap();
+                let visible = seen.visible_lsn();
+                assert!(visible <= db.durable_lsn() && visible >= survey.visible_lsn, "round {round}");
+                assert!(seen.iter().all(|entry| entry.lsn() <= visible));
+                match seen.changes_since(Lsn::new(visible.get().saturating_sub(20))) {
+                    Ok(changes) => assert!(changes.flatten().all(|change| change.lsn <= visible)),
+                    Err(error) => assert!(matches!(error, Error::Compacted { .. }), "round {round}: {error}"),
+                }
                 for record in care::read_log(&store).unwrap() {
                     match record {
                         Ok(_) => read += 1,
