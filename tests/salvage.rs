@@ -96,6 +96,27 @@ fn one_record_speaks_for_its_segment() {
     assert_eq!((lost(&repair), db.get("only").unwrap().as_deref()), (vec![], Some(&b"one"[..])));
 }
 
+/// Where the header states another algorithm than the payloads are guarded by, that is found out by a payload that is
+/// right: not by the first one, if that is damaged, too.
+#[test]
+fn the_second_record_tells_by_what_all_are_guarded() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).checksum(forelog::Checksum::Xxh3).open(DIR).unwrap();
+    for key in ["first", "second", "third"] {
+        db.put(key, format!("value of {key}")).unwrap();
+    }
+    let disk = disk.fork().kill();
+    let path = segments(&disk)[0].clone();
+    let mut bytes = disk.read_file(&path).unwrap();
+    bytes[56] = 1;
+    disk.write_file(&path, &bytes);
+    damage(&disk, b"value of first");
+    let (repair, db) = salvage(&disk);
+    assert_eq!(lost(&repair), [(1, Some(1))]);
+    assert_eq!(db.get("second").unwrap().as_deref(), Some(&b"value of second"[..]));
+    assert!(db.contains("third").unwrap());
+}
+
 /// A keyspace whose creation was lost was given another name, and nobody was told.
 #[test]
 fn a_keyspace_without_a_name_is_told() {

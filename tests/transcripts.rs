@@ -92,6 +92,11 @@ fn tour() {
 }
 
 #[test]
+fn after_a_crash() {
+    check("docs/guide/crash.md");
+}
+
+#[test]
 fn a_stale_line_is_noticed() {
     for (pattern, line, same) in [
         ("43 records", "43 records", true),

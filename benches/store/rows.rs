@@ -43,8 +43,14 @@ const fn buffered(name: &'static str, work: Work, threads: u32, operations: u32)
     Row { name, beside: RAW_WRITE, kind }
 }
 
+/// What a put becomes that depends on something.
+const fn conditional(name: &'static str, beside: &'static str, work: Work, threads: u32) -> Row {
+    let row = durable(name, work, threads, if threads == 1 { 5_000 } else { 24_000 });
+    Row { beside, ..row }
+}
+
 /// All rows. `operations` are for all threads together.
-pub(crate) const ROWS: [Row; 15] = [
+pub(crate) const ROWS: [Row; 19] = [
     raw(RAW_SYNC, "", true, false, 5_000),
     raw("raw write + sync, into zeros", RAW_SYNC, true, true, 5_000),
     durable("durable put, 1 thread", Work::NewKeys, 1, 5_000),
@@ -52,6 +58,10 @@ pub(crate) const ROWS: [Row; 15] = [
     durable("durable put, 8 threads", Work::NewKeys, 8, 24_000),
     durable("durable put, 64 threads", Work::NewKeys, 64, 100_000),
     durable("durable batches of 100 (puts)", Work::Batches, 1, 100_000),
+    conditional("durable swap, 1 thread", "durable put, 1 thread", Work::Swaps, 1),
+    conditional("durable swap, 8 threads", "durable put, 8 threads", Work::Swaps, 8),
+    conditional("durable transaction, 1 thread", "durable put, 1 thread", Work::Transactions, 1),
+    conditional("durable transaction, 8 threads", "durable put, 8 threads", Work::Transactions, 8),
     Row {
         name: "durable put, 128 KiB segments",
         beside: "durable put, 1 thread",

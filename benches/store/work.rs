@@ -19,6 +19,10 @@ pub(crate) enum Work {
     NewKeys,
     /// The same, in batches of 100.
     Batches,
+    /// Puts of new keys, each on the condition that it is one.
+    Swaps,
+    /// Transactions that read one of 10,000 keys and put another one.
+    Transactions,
     /// Puts of 10,000 keys that are there, over and over.
     HotKeys,
     /// Gets of keys that are there, a million in all.
@@ -56,9 +60,9 @@ pub(crate) fn raw(path: &Path, file_bytes: u64, synced: bool, zeros: bool, opera
 /// Lets threads do some work on a new store, together as many operations as given.
 pub(crate) fn run(db: &Db, work: Work, timed: bool, threads: u32, operations: u32) -> Result<Run> {
     match work {
-        Work::HotKeys => fill(db, 10_000)?,
+        Work::HotKeys | Work::Transactions => fill(db, 10_000)?,
         Work::Gets | Work::Scan => fill(db, 1_000_000)?,
-        Work::NewKeys | Work::Batches => {}
+        Work::NewKeys | Work::Batches | Work::Swaps => {}
     }
     let start = std::sync::Barrier::new(threads as usize + 1);
     let one = |thread: u32| {
@@ -102,6 +106,19 @@ fn work_of_one(
                 let mut batch = WriteBatch::new();
                 (0..100).for_each(|_| batch.put(random.key(), random.value()));
                 db.write(batch)?;
+            }
+        }
+        Work::Swaps => {
+            for _ in 0..operations {
+                db.compare_and_swap(random.key(), None::<&[u8]>, Some(random.value()))??;
+            }
+        }
+        Work::Transactions => {
+            for _ in 0..operations {
+                db.transaction(|tx| {
+                    tx.get(numbered(random.below(10_000)))?;
+                    tx.put(numbered(random.below(10_000)), random.value())
+                })?;
             }
         }
         Work::HotKeys => {

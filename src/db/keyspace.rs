@@ -67,6 +67,7 @@ impl Db {
     /// A snapshot from before has it still. A handle of it reads nothing any more and its writes are
     /// [`Error::UnknownKeyspace`], also when there is a new keyspace of that name. The memory is freed with the next mark
     /// (100 ms after the last write) or checkpoint for which no snapshot from before is left, or with the last handle.
+    /// Who gets or creates the keyspace at the same time may have got the one that is dropped.
     ///
     /// # Errors
     /// [`Error::UnknownKeyspace`] if there is none; [`Error::InvalidOption`] for the default one, which every store has;

@@ -331,3 +331,25 @@ impl ArchiveTarget for Absent {
         Err(io::ErrorKind::NotFound.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Shows what is said of an archive that is not the one it was.
+    use super::*;
+
+    #[test]
+    fn an_archive_that_is_not_there_is_told_apart() {
+        let check = |names: &[&str], begun: u64| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            check_that_it_is_there(&names, Lsn::new(begun)).map_err(|error| error.to_string())
+        };
+        let owner = names::ARCHIVE_OWNER;
+        let segment = names::archived(Lsn::new(1), Lsn::new(4));
+        let compressed = format!("{owner}.lz4");
+        assert!(check(&[], 5).unwrap_err().contains("is gone, or not mounted,"));
+        assert!(check(&[&segment], 4).unwrap_err().contains("has lost its file"));
+        assert!(check(&[&compressed, &segment], 4).unwrap_err().contains("is compressed"));
+        assert!(check(&[owner, &segment], 5).unwrap_err().contains("ends at LSN 4"));
+        assert_eq!(check(&[owner, &segment], 4), Ok(()));
+    }
+}

@@ -30,8 +30,8 @@ fn a_power_cut_takes_what_was_not_synced() {
     let found = fates(&[&PUTS[..], &["crash", "recover"]].concat());
     let expected = [
         (1, "sync", true, true, "synced before the crash"),
-        (2, "buffered", false, false, "it was in memory only"),
-        (3, "buffered", false, false, "it was in memory only"),
+        (2, "buffered", false, false, "nothing of it had reached the disk"),
+        (3, "buffered", false, false, "nothing of it had reached the disk"),
     ];
     let expected = expected.map(|(lsn, promised, synced, survived, why)| {
         (lsn, promised.to_owned(), synced, survived, why.to_owned())

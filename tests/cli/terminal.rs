@@ -172,7 +172,7 @@ fn the_prompt_counts_what_a_power_cut_would_take() {
     shell.types("crash\r");
     shell.shows("lab crashed> ");
     shell.types("recover\r");
-    shell.shows("it was in memory only");
+    shell.shows("nothing of it had reached the disk");
     shell.shows("lab @0");
     shell.leaves();
 }

@@ -288,7 +288,7 @@ impl Fate<'_> {
             (false, _, Left::Unreadable) => "damaged before the crash",
             (false, true, _) if is_damaged => "damaged, and no proof behind it",
             (false, true, _) => "IT WAS SYNCED: this is a bug of forelog",
-            (false, false, Left::Nothing) => "it was in memory only",
+            (false, false, Left::Nothing) => "nothing of it had reached the disk",
             (false, false, Left::Some) => "torn: its checksum tells",
             (false, false, Left::All) => "behind a record that is lost",
         };

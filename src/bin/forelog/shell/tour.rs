@@ -160,12 +160,13 @@ const STEPS: &[Step] = &[
         title: "The life of a put",
         before: "A trace is told by the engine while it works.",
         lines: &[".trace on", "put user:2 bob", ".trace off"],
-        after: "Log first, memory second, and seen by readers last: when a reader can see it, no power cut can take it away. \
-                (The LSN before was a mark, which proved the first record while you were looking at it.)",
+        after: "Log first, memory second, and seen by readers last: once a reader can see a write that waits for its \
+                sync, no power cut can take it away. (The LSN before was a mark, which proved the first record while you \
+                were looking at it.)",
     },
     Step {
         title: "Not waiting for the disk",
-        before: "A sync takes its time. Who can do without it is answered at once.",
+        before: "A sync takes its time. A writer that can do without it is answered at once.",
         lines: &[".durability buffered", "put user:3 carol", "put user:4 dave"],
         after: "Both can be read now. But look at the prompt: it counts what a power cut would take.",
     },
@@ -201,8 +202,10 @@ const STEPS: &[Step] = &[
             "crash --tail garbage --seed 3",
             "recover",
         ],
-        after: "The log ends before the first record that is not whole. What stands behind that is kept for who wants to look, \
-                and never counts: the state is always the one after some LSN, as if the rest had not been written.",
+        after: "The log ends before the first record that is not whole. What stands behind that is kept for whoever \
+                wants to look, and never counts: the state is always the one after some LSN, as if the rest had not been \
+                written. The log goes on in another file: nothing had proved LSN 5 to 8, so they were written again \
+                there, and synced.",
     },
     Step {
         title: "Versions",
@@ -241,8 +244,9 @@ const STEPS: &[Step] = &[
             "crash",
             "recover",
         ],
-        after: "It is found, with its place and with the proof that it was durable. So the store is not opened over it: to cut \
-                the log there would be silent loss. `forelog repair` saves what is sound.",
+        after: "It is found, with its place and with the proof that it was durable. (LSN 19 is a mark again: it was \
+                written before `verify` looked.) So the store is not opened over it: to cut the log there would be \
+                silent loss. `forelog repair` saves what is sound.",
     },
     Step {
         title: "Back to a moment before",
