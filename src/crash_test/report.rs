@@ -112,6 +112,19 @@ pub struct PathCounts {
 }
 
 /// The result of [`CrashTest::run`](super::CrashTest::run).
+///
+/// ```
+/// use forelog::crash_test::{CrashPath, CrashReport, CrashTest, PathCounts, Violation};
+///
+/// let report: CrashReport = CrashTest::new(42).rounds(1).only("log close").run();
+/// let PathCounts { points, outcomes, distinct } = report.paths[&CrashPath::Close];
+/// assert!(points > 0 && distinct > 0 && distinct <= outcomes);
+/// for Violation { script, seed, message, .. } in &report.violations {
+///     panic!("{message}: CrashTest::new({seed}).only({script:?}) shows it again");
+/// }
+/// let table = report.to_string();
+/// assert!(CrashPath::ALL.iter().all(|path| table.contains(path.name())));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CrashReport {

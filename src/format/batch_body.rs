@@ -9,6 +9,20 @@
 //!
 //! All numbers are variable-length integers of [`codec`]. There is no count: the record's length says
 //! where the operations end. A batch holds a key once; the last operation on it wins before it is encoded.
+//!
+//! ```
+//! use forelog::format::batch_body::{self, BadBody, KeyspaceId, Op};
+//!
+//! let mut body = Vec::new();
+//! Op::Put { keyspace: KeyspaceId::DEFAULT, key: b"k", value: b"vv" }.append_to(&mut body);
+//! let put = body.len();
+//! Op::Delete { keyspace: KeyspaceId(3), key: b"old" }.append_to(&mut body);
+//! assert_eq!(body, b"\x00\x00\x01k\x02vv\x01\x03\x03old");
+//!
+//! let delete = Op::Delete { keyspace: KeyspaceId(3), key: b"old" };
+//! assert_eq!(batch_body::ops(&body[put..]).collect::<Vec<_>>(), [Ok(delete)]);
+//! assert_eq!(batch_body::ops(&body[..put - 1]).collect::<Vec<_>>(), [Err(BadBody)]); // cut short
+//! ```
 
 use std::fmt;
 use std::iter;

@@ -26,6 +26,36 @@
 //!
 //! A part is written once, under a name that was never used before, and synced before the manifest names it. So
 //! whatever is wrong with a part that the manifest names is corruption.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::Options;
+//! use forelog::format::checkpoint::{self, BLOCK_BYTES, BLOCK_HEADER_BYTES, PART_FOOTER_BYTES, PART_HEADER_BYTES};
+//! use forelog::format::checkpoint::{BlockHeader, BlockKind, EntryBody, PartFooter, PartHeader};
+//! use forelog::storage::SimDisk;
+//!
+//! let disk = SimDisk::new(1);
+//! let db = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).open("data")?;
+//! let lsn = db.put("user:1", "alice")?;
+//! db.checkpoint()?;
+//! let part = disk.files().into_iter().find(|file| file.extension() == Some("ckpt".as_ref())).unwrap();
+//! let bytes = disk.read_file(part).unwrap();
+//!
+//! let header = PartHeader::decode(&bytes).unwrap();
+//! assert_eq!(header.encode(), bytes[..PART_HEADER_BYTES]);
+//! let block = BlockHeader::decode(&bytes[64..], header.salt, 64).unwrap();
+//! let body = &bytes[64 + BLOCK_HEADER_BYTES..][..block.body_bytes as usize];
+//! assert_eq!((block.kind, block.body_checksum), (BlockKind::Entries, header.checksum.of(body)));
+//! assert!(body.len() < BLOCK_BYTES); // or there would be a second one
+//! let entries: Vec<_> = checkpoint::entries(body).collect();
+//! assert_eq!(entries, [Ok(EntryBody { lsn: lsn.get(), key: b"user:1", value: b"alice" })]);
+//!
+//! let at = bytes.len() - PART_FOOTER_BYTES;
+//! let footer = PartFooter::decode(&bytes[at..], header.salt, at as u64);
+//! assert_eq!(footer, Some(PartFooter::default().and(&block, 64)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use bincode::{BorrowDecode, Encode};
 
@@ -243,6 +273,13 @@ impl EntryBody<'_> {
 
 /// A keyspace as it stands in a checkpoint. The last one has no name if the highest number that was given out was that of
 /// a keyspace that is gone: no other one may get it.
+///
+/// ```
+/// # use forelog::format::{KeyspaceId, checkpoint::{KeyspaceBody, keyspaces}};
+/// let mut body = Vec::new();
+/// KeyspaceBody { id: KeyspaceId(3), created: 4, name: "users" }.append_to(&mut body);
+/// assert_eq!(keyspaces(&body).next().unwrap().unwrap().name, "users");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub struct KeyspaceBody<'a> {
     /// Its number.

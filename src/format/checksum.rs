@@ -18,6 +18,7 @@ use crate::lsn::Lsn;
 ///
 /// assert_eq!("xxh3".parse(), Ok(Checksum::Xxh3));
 /// assert_eq!(Checksum::Crc32.of(b"123456789"), 0xcbf4_3926);
+/// assert_eq!(Checksum::ALL.map(Checksum::name), ["crc32", "crc32c", "xxh3"]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,6 +89,22 @@ impl FromStr for Checksum {
 ///
 /// The successor of a segment states it, so that a segment whose records were swapped, shortened or replaced, each
 /// of them valid by itself, is found out. It begins anew in each segment, so segments are checked in parallel.
+///
+/// ```
+/// use forelog::format::checksum::Digest;
+/// use forelog::format::record::RecordKind;
+/// use forelog::{Checksum, Lsn};
+///
+/// let digest_of = |payloads: &[&str]| {
+///     let records = (1..).map(Lsn::new).zip(payloads);
+///     records.fold(Digest::default(), |digest, (lsn, payload)| {
+///         digest.and(lsn, RecordKind::Data.tag(), Checksum::Crc32.of(payload.as_bytes()))
+///     })
+/// };
+/// let stated = digest_of(&["one", "two", "three"]);
+/// assert_ne!(digest_of(&["one", "three", "two"]), stated); // swapped
+/// assert_ne!(digest_of(&["one", "two"]), stated); // cut short
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest(pub u64);
 

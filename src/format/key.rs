@@ -16,6 +16,34 @@
 //! shows them. In front of another part it needs an end, and one that sorts before everything: that is how the tuples of
 //! FoundationDB do it, from which the idea is.
 //!
+//! A type of your own is a key as soon as it says which of these it is made of:
+//!
+//! ```
+//! use forelog::format::key::{self, Key, OwnedKey};
+//!
+//! #[derive(Debug, PartialEq)]
+//! struct Version { major: u16, minor: u16 }
+//!
+//! impl Key for Version {
+//!     fn append_to(&self, bytes: &mut Vec<u8>, is_last: bool) {
+//!         (self.major, self.minor).append_to(bytes, is_last);
+//!     }
+//! }
+//!
+//! impl OwnedKey for Version {
+//!     fn take_from(bytes: &mut &[u8], is_last: bool) -> Option<Version> {
+//!         let (major, minor) = <(u16, u16)>::take_from(bytes, is_last)?;
+//!         Some(Version { major, minor })
+//!     }
+//! }
+//!
+//! let (nine, ten) = (key::encode(&Version { major: 1, minor: 9 }), key::encode(&Version { major: 1, minor: 10 }));
+//! assert_eq!(nine, [0, 1, 0, 9]);
+//! assert!(nine < ten); // as text, "1.9" would come behind "1.10"
+//! assert_eq!(key::decode(&ten), Some(Version { major: 1, minor: 10 }));
+//! assert_eq!(key::decode::<Version>(&ten[1..]), None);
+//! ```
+//!
 //! Not here: floating-point numbers. They have no order that a map could use.
 
 use std::iter;

@@ -2,6 +2,27 @@
 //! that the tables of `docs/FORMAT.md` are checked against.
 //!
 //! The encoders beside it are written by hand, for speed and for reading; a test holds each against its layout.
+//!
+//! ```
+//! use forelog::format::layout::{self, Field, Form};
+//!
+//! let structures: [&[Field]; 7] = [
+//!     layout::HEADER_BLOCK,
+//!     layout::RECORD_HEADER,
+//!     layout::SEAL,
+//!     layout::MANIFEST_HEADER,
+//!     layout::PART_HEADER,
+//!     layout::BLOCK_HEADER,
+//!     layout::FOOTER,
+//! ];
+//! let lengths = structures.map(|fields| fields.iter().map(|field| field.bytes).sum::<usize>());
+//! assert_eq!(lengths, [4096, 48, 40, 24, 64, 32, 40]);
+//!
+//! // Which checksums tell that their structure stands at the wrong place?
+//! let is_placed = |field: &&Field| matches!(field.form, Form::Guard { placed: true, .. });
+//! let placed: Vec<_> = structures.into_iter().flatten().filter(is_placed).map(|field| field.name).collect();
+//! assert_eq!(placed, ["header_crc", "crc", "crc", "crc"]); // of a record, a seal, a block, and a footer
+//! ```
 
 /// A field of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,39 @@
 //!
 //! The body is metadata, encoded by [`codec`]. The file holds nothing else: a byte too many is damage. It is
 //! replaced as a whole (written as `MANIFEST.tmp`, synced, renamed, directory synced) and never on the commit path.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::Options;
+//! use forelog::format::codec::METADATA_LIMIT;
+//! use forelog::format::manifest::{MANIFEST_HEADER_BYTES, MAX_MANIFEST_BYTES, Manifest};
+//! use forelog::format::manifest::{Checkpoint, Parent, Part, PersistedOptions};
+//! use forelog::storage::SimDisk;
+//!
+//! let disk = SimDisk::new(1);
+//! let options = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).keep_checkpoints(2);
+//! let db = options.open("data")?;
+//! db.put("user:1", "alice")?;
+//! let copied = db.backup("copy")?;
+//!
+//! let bytes = disk.read_file("copy/MANIFEST").unwrap();
+//! let manifest = Manifest::decode(&bytes).unwrap();
+//! assert_eq!(manifest.encode(), bytes);
+//! // Whence it comes, and what it consists of:
+//! assert_eq!(manifest.parent, Some(Parent { store_id: db.store_id(), fork_lsn: copied.lsn.get() }));
+//! let checkpoint: &Checkpoint = &manifest.checkpoints[0];
+//! assert_eq!((checkpoint.lsn(), checkpoint.entries()), (copied.lsn, 1));
+//! for (file, Part { bytes, .. }) in checkpoint.files().zip(&checkpoint.parts) {
+//!     assert_eq!(disk.read_file(format!("copy/{file}")).unwrap().len() as u64, *bytes);
+//! }
+//! // What stays with the store:
+//! let PersistedOptions { segment_bytes, keep_checkpoints, .. } = manifest.options;
+//! assert_eq!((segment_bytes, keep_checkpoints), (8192, 2));
+//!
+//! assert_eq!(MAX_MANIFEST_BYTES, MANIFEST_HEADER_BYTES + METADATA_LIMIT);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use bincode::{Decode, Encode};
 

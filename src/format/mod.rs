@@ -11,6 +11,33 @@
 //!
 //! [`layout`] describes the fixed structures once more, as tables, and [`anatomy`] takes files apart by them, for people.
 //!
+//! Reading a store with nothing but these modules, from the file to the key:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::format::record::{RECORD_HEADER_BYTES, RecordHeader};
+//! use forelog::format::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+//! use forelog::format::{KeyspaceId, batch_body};
+//! use forelog::storage::SimDisk;
+//! use forelog::{Op, Options};
+//!
+//! let disk = SimDisk::new(1);
+//! let db = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).open("data")?;
+//! db.put("user:1", "alice")?;
+//! let bytes = disk.read_file("data/00000000000000000001.wal").unwrap();
+//!
+//! let segment = SegmentHeader::decode(&bytes).unwrap();
+//! assert_eq!(segment.store_id, db.store_id());
+//! let at = SEGMENT_HEADER_BYTES;
+//! let record = RecordHeader::decode(&bytes[at..], segment.salt, at as u64).unwrap();
+//! let payload = &bytes[at + RECORD_HEADER_BYTES..][..record.payload_len as usize];
+//! assert_eq!(segment.checksum.of(payload), record.payload_checksum);
+//! let ops: Vec<_> = batch_body::ops(payload).collect();
+//! assert_eq!(ops, [Ok(Op::Put { keyspace: KeyspaceId::DEFAULT, key: b"user:1", value: b"alice" })]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Where to read next: [`record`], then [`segment`].
 
 pub mod anatomy;
@@ -44,9 +71,31 @@ pub use retention::{Limit, Retention};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The longest key, in bytes. The length of a value is limited by the batch it comes in.
+///
+/// ```
+/// use forelog::format::MAX_KEY_BYTES;
+/// use forelog::{Db, Error};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// match db.put([b'k'; MAX_KEY_BYTES + 1], "") {
+///     Err(Error::TooLarge { what, size, limit }) => assert_eq!((what, size, limit), ("key", 65_536, 65_535)),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const MAX_KEY_BYTES: usize = 65_535;
 
 /// Which store a file belongs to: 128 random bits, drawn when the store is created.
+///
+/// ```
+/// use forelog::format::StoreId;
+///
+/// let text = "8877665544332211ff00000000000000"; // as in the file `STORE` of an archive
+/// let id = StoreId::try_from(text.to_owned())?;
+/// assert_eq!((id.0[0], id.to_string().as_str()), (0x88, text));
+/// # Ok::<(), &'static str>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[serde(into = "String", try_from = "String")]
 pub struct StoreId(pub [u8; 16]);
@@ -98,6 +147,26 @@ impl TryFrom<String> for StoreId {
 }
 
 /// Why bytes are not what they should be. The caller, who knows the file, makes an [`Error`] of it.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use forelog::Error;
+/// use forelog::error::CorruptionKind;
+/// use forelog::format::manifest::Manifest;
+/// use forelog::format::{FORMAT_VERSION, Flaw};
+///
+/// let file = Path::new("data/MANIFEST");
+/// let flaw = Manifest::decode(b"not a manifest").unwrap_err();
+/// assert_eq!(flaw, Flaw::Corrupt(CorruptionKind::Manifest));
+/// assert!(flaw.at(file, 0, None).to_string().starts_with("data/MANIFEST is corrupt at byte 0: "));
+///
+/// // Sound, but of a later release: that is no damage.
+/// match Flaw::Version(FORMAT_VERSION + 1).at(file, 0, None) {
+///     Error::UnsupportedFormat { found, supported, .. } => assert_eq!((found, supported), (2, 1)),
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// They are damaged.

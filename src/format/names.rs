@@ -12,6 +12,36 @@
 //! ```
 //!
 //! Twenty digits hold every `u64`, so that the order of the names is the order of the LSNs.
+//!
+//! ```
+//! use forelog::Lsn;
+//! use forelog::format::names::{self, ARCHIVE_OWNER, LOCK, LOST, MANIFEST, MANIFEST_TMP, SPARE_TMP};
+//!
+//! fn what(name: &str) -> &'static str {
+//!     match name {
+//!         LOCK | MANIFEST | LOST | ARCHIVE_OWNER => "one of a kind",
+//!         _ if names::is_tmp(name) => "under construction",
+//!         _ if names::parse_segment(name).is_some() => "a segment",
+//!         _ if names::is_part(name) => "a part of a checkpoint",
+//!         _ if names::is_archived(name) => "in an archive",
+//!         _ => "not ours",
+//!     }
+//! }
+//!
+//! let (base, last) = (Lsn::new(1), Lsn::new(4700));
+//! assert_eq!(what(&names::segment(base)), "a segment");
+//! assert_eq!(what(&names::part(last, 3, 0)), "a part of a checkpoint");
+//! assert_eq!(what(&names::archived(base, last)), "in an archive");
+//! assert_eq!(what(&names::archived_checkpoint(last, 3)), "in an archive");
+//! assert_eq!((what(SPARE_TMP), what(MANIFEST_TMP)), ("under construction", "under construction"));
+//! assert_eq!(what("notes.tmp"), "not ours");
+//!
+//! // Each name tells what it was made of.
+//! assert_eq!(names::parse_part("00000000000000004700-3-0.ckpt"), Some((last, 3, 0)));
+//! assert_eq!(names::parse_archived("00000000000000000001-00000000000000004700.wal"), Some((base, last)));
+//! assert_eq!(names::parse_archived_manifest("00000000000000004700-3.manifest"), Some((last, 3)));
+//! assert_eq!(names::parse_archived_checkpoint("00000000000000004700-3.manifest"), Some(last));
+//! ```
 
 use crate::lsn::Lsn;
 

@@ -12,6 +12,26 @@
 //! The length is trusted only after `header_crc`, so a wrong one never allocates. `durable_lsn` is what was known to
 //! be durable when the record was written: this is what makes a later record *evidence* about earlier ones (`wal`).
 //!
+//! ```
+//! use forelog::format::record::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader, RecordKind, stored_bytes};
+//! use forelog::{Checksum, Lsn};
+//!
+//! let (salt, offset) = (0x5a17, 4096);
+//! let header = RecordHeader {
+//!     payload_len: 5,
+//!     lsn: Lsn::new(43),
+//!     durable_lsn: Lsn::new(42),
+//!     time_us: 1_700_000_000_000_000,
+//!     payload_checksum: Checksum::Crc32.of(b"hello"),
+//!     kind: RecordKind::Data,
+//! };
+//! let bytes = header.encode(salt, offset);
+//! assert_eq!((bytes.len(), bytes[40]), (RECORD_HEADER_BYTES, RecordKind::Data.tag()));
+//! assert_eq!(RecordHeader::decode(&bytes, salt, offset), Some(header));
+//! assert_eq!(RecordHeader::decode(&bytes, salt, offset + RECORD_ALIGNMENT), None); // it belongs to its place
+//! assert_eq!((header.stored_bytes(), stored_bytes(5)), (56, 56)); // 48 and 5, and 3 zeros
+//! ```
+//!
 //! Where to read next: [`segment`](super::segment).
 
 use super::checksum::header_crc;

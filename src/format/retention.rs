@@ -49,6 +49,19 @@ pub enum Limit {
 }
 
 /// A segment that recovery needs no more, as a policy sees it.
+///
+/// ```
+/// use std::time::Duration;
+/// use forelog::format::retention::{Limit, Past, Retention};
+///
+/// let third = Past { count: 3, bytes: 3 << 20, age: Duration::from_secs(60) };
+/// assert!(Limit::Bytes(4 << 20).holds(&third) && !Limit::Count(2).holds(&third));
+/// let any: Retention = "any(count:2,age:1h)".parse()?;
+/// assert_eq!(any.keeps(&third).as_deref(), Some("age:1h")); // the reason that `prune` tells
+/// let all: Retention = "all(count:2,age:1h)".parse()?;
+/// assert_eq!(all.keeps(&third), None);
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Past {
     /// How many such segments there are from the newest to this one, itself included.

@@ -11,6 +11,33 @@
 //! It has no LSN. It is written only after the successor has its name, so a seal without a successor means that the
 //! successor was lost. Every segment keeps room for it, at its end: there it stands where a torn end or a cut left other
 //! bytes behind the last record.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::format::seal::{SEAL_BYTES, Seal};
+//! use forelog::format::segment::SegmentHeader;
+//! use forelog::storage::SimDisk;
+//! use forelog::{Lsn, WalOptions};
+//!
+//! let disk = SimDisk::new(1);
+//! let options = WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None);
+//! let wal = options.open("log")?;
+//! wal.append_many(&[b"one", b"two"])?;
+//! wal.rotate()?;
+//!
+//! let bytes = disk.read_file("log/00000000000000000001.wal").unwrap();
+//! let header = SegmentHeader::decode(&bytes).unwrap();
+//! let at = bytes.windows(8).position(|magic| magic == b"FORESEAL").unwrap();
+//! let seal = Seal::decode(&bytes[at..], header.salt, at as u64).unwrap();
+//! assert_eq!((seal.last_lsn, seal.records), (Lsn::new(2), 2));
+//! assert_eq!(seal.encode(header.salt, at as u64), bytes[at..at + SEAL_BYTES]);
+//!
+//! // The next segment states the same.
+//! let next = SegmentHeader::decode(&disk.read_file("log/00000000000000000003.wal").unwrap()).unwrap();
+//! assert_eq!((next.previous_last, next.previous_digest), (seal.last_lsn, seal.digest));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::checksum::{Digest, header_crc};
 use super::{get_lsn, get_u32, get_u64, put, put_lsn};

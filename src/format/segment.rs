@@ -29,6 +29,28 @@
 //!
 //! The block is synced before its file gets its real name. So a bad header under a real name is never the work of a
 //! crash: it is always corruption.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::format::segment::{MIN_SEGMENT_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, max_payload_bytes};
+//! use forelog::storage::SimDisk;
+//! use forelog::{Lsn, WalOptions};
+//!
+//! let disk = SimDisk::new(1);
+//! let options = WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(MIN_SEGMENT_BYTES);
+//! let wal = options.open("log")?;
+//! let bytes = disk.read_file("log/00000000000000000001.wal").unwrap();
+//! let header = SegmentHeader::decode(&bytes).unwrap();
+//! assert_eq!((header.base, header.file_len), (Lsn::new(1), bytes.len() as u64));
+//! assert_eq!(header.encode(), bytes[..SEGMENT_HEADER_BYTES]);
+//!
+//! assert_eq!(header.records_end(), 8192 - 40); // a seal fits behind the last record
+//! assert_eq!(header.last_seal_offset(), 8152);
+//! assert_eq!(max_payload_bytes(header.file_len), 8152 - 4096 - 48);
+//! assert_eq!(wal.max_payload_bytes(), 4008);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::checksum::{Checksum, Digest};
 use super::record::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES, stored_bytes};

@@ -13,6 +13,38 @@
 //! Not here: durability, batches, LSNs being given out. The memtable does not know that there is a log; it can be
 //! filled from one in any order (see [`Memtable::apply`] and [`Memtable::take_in`]).
 //!
+//! ```
+//! use std::ops::Bound;
+//! use std::sync::Arc;
+//!
+//! use forelog::Lsn;
+//! use forelog::memtable::{Entry, KeyRange, Memtable, MemtableStats, Newest, Range, Snapshot, Tracker};
+//!
+//! let tracker = Tracker::new(Lsn::ZERO);
+//! let table = Arc::new(Memtable::new(tracker.clone()));
+//! table.apply(Lsn::new(1), b"a", Some(b"old"));
+//! tracker.publish(Lsn::new(1));
+//! let before: Snapshot = tracker.snapshot();
+//!
+//! table.apply(Lsn::new(2), b"a", Some(b"new")); // seen by nobody, but by conditions
+//! assert_eq!(table.get(b"a").unwrap(), "old");
+//! let Newest { lsn, value } = table.newest(b"a").unwrap();
+//! assert_eq!((lsn, value.as_deref()), (Lsn::new(2), Some(&b"new"[..])));
+//! let everything: KeyRange = (Bound::Unbounded, Bound::Unbounded);
+//! assert_eq!(table.changed_since(&everything, before.lsn()), Some(Lsn::new(2)));
+//!
+//! tracker.publish(Lsn::new(2));
+//! let mut entries: Range = table.range(everything, tracker.snapshot());
+//! assert_eq!(entries.next().map(Entry::into_value).unwrap(), "new");
+//! assert_eq!(table.get_at(b"a", before.lsn()).unwrap(), "old"); // pinned
+//! assert_eq!((table.stats().versions, tracker.snapshots()), (2, 2)); // the range has one, too
+//!
+//! drop((before, entries));
+//! while table.collect_garbage(16) {}
+//! let MemtableStats { keys, versions, tombstones, .. } = table.stats();
+//! assert_eq!((keys, versions, tombstones), (1, 1, 0));
+//! ```
+//!
 //! Where to read next, each on top of the one before:
 //! - `tracker`, what may be read and what must be kept; `version`, one allocation for each;
 //! - [`plain`], the whole idea as a skip list of versions: the form to learn from, and the tests' model;

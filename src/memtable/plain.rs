@@ -20,6 +20,34 @@
 //!   was removed would never be freed);
 //! - what `base` hands out by count is released.
 //!
+//! The drawing, read back:
+//!
+//! ```
+//! use std::ops::Bound;
+//! use std::sync::Arc;
+//!
+//! use forelog::Lsn;
+//! use forelog::memtable::Tracker;
+//! use forelog::memtable::plain::{Memtable, Range};
+//!
+//! let tracker = Tracker::new(Lsn::ZERO);
+//! let table = Arc::new(Memtable::new(tracker.clone()));
+//! let versions = [(7, "a", Some("7")), (3, "a", Some("3")), (9, "b", Some("9")), (8, "b", None)];
+//! for (lsn, key, value) in versions.into_iter().chain([(2, "b", Some("2")), (5, "c", Some("5"))]) {
+//!     table.apply(Lsn::new(lsn), key.as_bytes(), value.map(str::as_bytes)); // in any order
+//! }
+//! assert_eq!(table.get_at(b"b", Lsn::new(8)), None);
+//! assert_eq!(table.get_at(b"b", Lsn::new(5)).unwrap(), "2");
+//! assert_eq!(table.get_at(b"c", Lsn::new(4)), None);
+//!
+//! tracker.publish(Lsn::new(9));
+//! let entries: Range = table.range((Bound::Unbounded, Bound::Unbounded), tracker.snapshot());
+//! let values: Vec<_> = entries.map(|entry| entry.into_value()).collect();
+//! assert_eq!(values, ["7", "9", "5"]);
+//! table.collect_garbage(1); // nobody needs the others any more
+//! assert_eq!(table.stats().versions, 3);
+//! ```
+//!
 //! Where to read next: the guide's chapter on the memtable, then `unrolled`.
 
 use std::cmp::Ordering;

@@ -38,7 +38,7 @@ pub(super) const FILL: usize = BODY_SLOTS * 3 / 4;
 /// ```
 /// use std::sync::Arc;
 /// use forelog::Lsn;
-/// use forelog::memtable::{Memtable, Run, Tracker};
+/// use forelog::memtable::{Memtable, Run, TakenIn, Tracker};
 ///
 /// let tracker = Tracker::new(Lsn::ZERO);
 /// let table = Arc::new(Memtable::new(tracker.clone()));
@@ -46,9 +46,18 @@ pub(super) const FILL: usize = BODY_SLOTS * 3 / 4;
 /// run.push(Lsn::new(1), b"b", Some(b"old"));
 /// run.push(Lsn::new(2), b"a", Some(b"1"));
 /// run.push(Lsn::new(3), b"b", Some(b"new"));
-/// table.take_in(run);
-/// tracker.publish(Lsn::new(3));
+/// let taken: TakenIn = table.take_in(run);
+/// assert!(taken.gained > 0 && taken.lost == 0);
+///
+/// let mut later = Run::new();
+/// later.push(Lsn::new(4), b"a", None);
+/// let tombstones = later.tombstone_bytes();
+/// let taken = table.take_in(later);
+/// assert!(taken.tombstones_gained == tombstones && taken.lost > 0);
+///
+/// tracker.publish(Lsn::new(4));
 /// assert_eq!(&*table.get(b"b").unwrap(), b"new");
+/// assert_eq!(table.get(b"a"), None);
 /// ```
 #[derive(Debug, Default)]
 pub struct Run {

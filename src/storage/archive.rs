@@ -11,6 +11,43 @@ use super::{Access, File, LockGuard, Storage, read_only, write_all_at};
 ///
 /// [`DirArchive`] is one; an object store could be another. Calls come from one thread at a time and may take their
 /// time: nobody who writes or reads the store waits for them.
+///
+/// ```
+/// use std::io::{self, Read};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use forelog::Options;
+/// use forelog::storage::{ArchiveTarget, DirArchive, File, MemoryDisk};
+///
+/// #[derive(Debug)]
+/// struct Counted(DirArchive, AtomicUsize);
+/// impl ArchiveTarget for Counted {
+///     fn list(&self) -> io::Result<Vec<String>> {
+///         self.0.list()
+///     }
+///     fn store(
+///         &self, name: &str, content: &mut dyn Read, check: &dyn Fn(Arc<dyn File>) -> io::Result<()>,
+///     ) -> io::Result<()> {
+///         self.0.store(name, content, check)?;
+///         self.1.fetch_add(1, Ordering::Relaxed);
+///         Ok(())
+///     }
+///     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+///         self.0.open(name)
+///     }
+/// }
+///
+/// let archive = DirArchive::new(Arc::new(MemoryDisk::new()), "archive")?;
+/// let archive = Arc::new(Counted(archive, AtomicUsize::new(0)));
+/// let options = Options::new().storage(Arc::new(MemoryDisk::new())).archive_target(Some(archive.clone()));
+/// let db = options.open("data")?;
+/// db.put("a", "1")?;
+/// db.checkpoint()?; // and it is copied
+/// assert_eq!(archive.1.load(Ordering::Relaxed), archive.list()?.len());
+/// assert_eq!(archive.list()?.iter().filter(|name| name.ends_with(".ckpt")).count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait ArchiveTarget: fmt::Debug + Send + Sync + 'static {
     /// The names of all objects that are there as a whole.
     ///

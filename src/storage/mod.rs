@@ -51,6 +51,24 @@ pub use sim::{
 ///
 /// Paths are taken as they are. All methods may be called from many threads. Errors are plain [`io::Error`]s:
 /// the caller knows what it was doing and adds the place.
+///
+/// ```
+/// use std::io::ErrorKind;
+/// use std::path::Path;
+///
+/// use forelog::storage::{LockGuard, MemoryDisk, RealDisk, Storage};
+///
+/// let disk = MemoryDisk::new();
+/// let writer: Box<dyn LockGuard> = disk.lock(Path::new("LOCK"), true)?;
+/// let refused = disk.lock(Path::new("LOCK"), false).unwrap_err();
+/// assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+/// drop(writer);
+/// assert!(disk.lock(Path::new("LOCK"), false).is_ok());
+///
+/// assert!(RealDisk.absolute(Path::new("data"))?.is_absolute());
+/// assert_eq!(disk.absolute(Path::new("data"))?, Path::new("data")); // there is nowhere else to begin
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Creates a new, empty file for reading and writing; fails with `AlreadyExists` where there is one.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
@@ -91,6 +109,31 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 }
 
 /// An open file. Positions are explicit, so one handle serves many threads.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use forelog::storage::{Access, File, Outcome, SimDisk, Storage, read_full_at, write_all_at};
+///
+/// let disk = SimDisk::new(1);
+/// let file = disk.create(Path::new("log"))?;
+/// file.allocate(8192)?;
+/// file.sync_all()?; // its length; its name is the directory's matter
+/// disk.sync_dir(Path::new(""))?;
+///
+/// file.expect_writes(0, 8192);
+/// write_all_at(&*file, b"hello", 0)?;
+/// file.start_write_out(0, 5); // while other things are done
+/// file.sync_data()?;
+/// write_all_at(&*file, b"never synced", 512)?;
+///
+/// let disk = disk.power_cut(&Outcome::None);
+/// let file: &dyn File = &*disk.open(Path::new("log"), Access::Read)?;
+/// let mut bytes = vec![1; 10_000];
+/// assert_eq!(read_full_at(file, &mut bytes, 0)?, 8192);
+/// assert_eq!((&bytes[..5], bytes[512]), (&b"hello"[..], 0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Reads at most `buffer.len()` bytes; fewer at will; 0 only at the end of the file or for an empty buffer.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;

@@ -9,6 +9,36 @@
 //! The pieces come in the order of the file, without a gap: what is nothing that can be named is a piece, too, and says so.
 //! Nothing is believed here, and nothing refused: what is wrong is told beside what stands there ([`Piece::flaw`]), so that
 //! damage can be looked at.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::WalOptions;
+//! use forelog::format::anatomy::{Piece, UnknownFile, dissect};
+//! use forelog::storage::SimDisk;
+//!
+//! fn what_is_wrong(name: &str, bytes: &[u8]) -> Result<Vec<Piece>, UnknownFile> {
+//!     let mut found = Vec::new();
+//!     dissect(name, bytes, &mut |piece: Piece| {
+//!         if piece.flaw.is_some() {
+//!             found.push(piece);
+//!         }
+//!         true // go on
+//!     })?;
+//!     Ok(found)
+//! }
+//!
+//! let disk = SimDisk::new(1);
+//! let wal = WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(8192).open("log")?;
+//! wal.append(b"hello")?;
+//! let mut bytes = disk.read_file("log/00000000000000000001.wal").unwrap();
+//! assert_eq!(what_is_wrong("00000000000000000001.wal", &bytes), Ok(vec![]));
+//! bytes[4096 + 48] ^= 1; // the first byte of the payload
+//! let found = what_is_wrong("00000000000000000001.wal", &bytes).unwrap();
+//! assert_eq!((found[0].of.as_str(), found[0].field), ("record 1", "payload_checksum"));
+//! assert_eq!(what_is_wrong("notes.txt", b"hello"), Err(UnknownFile));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bodies;
 mod files;

@@ -10,6 +10,34 @@ use super::state::{Ambient, State};
 /// The disk as it is when an operation begins, with that operation under way.
 ///
 /// Made by [`SimDisk::record`] before each change and each sync, or by [`SimDisk::crash_point_now`].
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::storage::{CrashPoint, OutcomeLimits, SimDisk};
+/// use forelog::{Db, Options, Result};
+///
+/// fn open(disk: &SimDisk) -> Result<Db> {
+///     Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).recovery_threads(1).open("data")
+/// }
+///
+/// let disk = SimDisk::new(42);
+/// let db = open(&disk)?;
+/// disk.record();
+/// for number in 1..=3_u8 {
+///     db.put("count", [number])?;
+///     disk.set_note(number.into()); // acknowledged: no power cut takes it back from here on
+/// }
+/// let points: Vec<CrashPoint> = disk.take_crash_points();
+/// let limits = OutcomeLimits { torn_positions: 4, random_subsets: 4, ..OutcomeLimits::default() };
+/// for point in &points {
+///     for outcome in point.outcomes(&limits, 42) {
+///         let found = open(&point.apply(&outcome))?.get("count")?.map_or(0, |count| u64::from(count[0]));
+///         assert!(found == point.note || found == point.note + 1, "{found} after {outcome:?} at {point}");
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct CrashPoint {
     /// The number of the operation under way, as counted by [`SimDisk::operations`].

@@ -57,6 +57,29 @@ pub enum FaultKind {
 }
 
 /// Which calls a fault is about.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::Options;
+/// use forelog::storage::{Fault, FaultKind, OperationFilter, OperationKind, SimDisk};
+///
+/// let disk = SimDisk::new(1);
+/// let options = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None);
+/// let db = options.open("data")?;
+/// db.put("a", "1")?;
+///
+/// let manifest = OperationFilter::changes().named("MANIFEST"); // also `MANIFEST.tmp`
+/// assert!(OperationKind::Rename.is_change() && !OperationKind::Read.is_change());
+/// disk.fail(Fault::new(FaultKind::Enospc).on(manifest).forever());
+/// assert!(db.checkpoint().is_err() && db.checkpoint().is_err());
+/// assert!(disk.faults_hit() >= 2);
+/// db.put("a", "2")?; // the log is well
+///
+/// disk.clear_faults(); // somebody has made room
+/// db.checkpoint()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationFilter {
     kinds: Kinds,
@@ -109,7 +132,8 @@ impl OperationFilter {
         Self { kinds: Kinds::Changes, ..Self::any() }
     }
 
-    /// Of these calls, only those on paths that contain `name`. A rename has two.
+    /// Of these calls, only those on paths that contain `name`. A rename has two. An open file goes by the path that it
+    /// was opened under, also when it is renamed: the segment that a log is written to may be `spare.tmp`.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self }

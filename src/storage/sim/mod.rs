@@ -132,6 +132,29 @@ impl SimDisk {
     /// Kills the process that uses the disk, and returns the handle of the next one. What was written stays in the
     /// cache, unsynced changes stay unsynced, locks are free. All calls through the old handles, its files' included,
     /// fail from now on. Faults and recording go on.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use forelog::storage::{Outcome, SimDisk, Storage, write_all_at};
+    ///
+    /// let disk = SimDisk::new(42);
+    /// let empty = disk.fingerprint();
+    /// let file = disk.create(Path::new("log"))?;
+    /// write_all_at(&*file, b"hello", 0)?;
+    /// assert_eq!((disk.operations(), disk.unsynced_changes()), (2, 3)); // the name, the length, a sector
+    /// let apart = disk.fork();
+    ///
+    /// let disk = disk.kill();
+    /// assert!(file.sync_all().is_err());
+    /// assert_eq!(disk.read_file("log").as_deref(), Some(&b"hello"[..]));
+    /// // And if the power went as well?
+    /// let point = disk.crash_point_now();
+    /// assert_eq!(point.apply(&Outcome::None).fingerprint(), empty);
+    ///
+    /// assert!(apart.remove_file("log"));
+    /// assert_eq!((apart.files().len(), disk.files().len()), (0, 1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn kill(&self) -> Self {
         let process = self.state.lock().next_process();
@@ -192,6 +215,18 @@ impl SimDisk {
     }
 
     /// Bounds the sum of all file lengths; 4 GiB from the start. Beyond it, `ENOSPC`.
+    ///
+    /// ```
+    /// use std::{io::ErrorKind, path::Path};
+    /// use forelog::storage::{SimDisk, Storage};
+    ///
+    /// let disk = SimDisk::new(42);
+    /// disk.set_quota(4096);
+    /// let file = disk.create(Path::new("log"))?;
+    /// assert_eq!(file.allocate(8192).unwrap_err().kind(), ErrorKind::StorageFull);
+    /// assert!(file.allocate(4096).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_quota(&self, bytes: u64) {
         self.state.lock().ambient.quota = bytes;
     }

@@ -39,6 +39,23 @@ pub enum Outcome {
 }
 
 /// What bytes hold that an interrupted write was changing and did not reach.
+///
+/// ```
+/// use std::path::Path;
+/// use forelog::storage::{Access, Outcome, Rest, SimDisk, Storage};
+///
+/// let disk = SimDisk::new(42);
+/// disk.write_file("log", b"old old");
+/// let log = disk.open(Path::new("log"), Access::ReadWrite)?;
+/// disk.record();
+/// log.write_at(b"new new", 0)?;
+/// let points = disk.take_crash_points();
+/// let torn = |rest| points[0].apply(&Outcome::Torn { at: 3, rest }).read_file("log").unwrap();
+/// assert_eq!(torn(Rest::Old), b"new old");
+/// assert_eq!(torn(Rest::Zero), b"new \0\0\0"); // what it was not changing is never touched
+/// assert!(torn(Rest::Garbage).starts_with(b"new "));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rest {
     /// What they held before.
