@@ -41,6 +41,27 @@ pub struct WriteBatch {
 }
 
 /// A keyspace as a batch names it: by its handle (`&users`), or by its number alone.
+///
+/// ```
+/// use forelog::batch::KeyspaceRef;
+/// use forelog::{Db, WriteBatch};
+///
+/// fn relocate(batch: &mut WriteBatch, key: &str, value: &str, [from, to]: [KeyspaceRef; 2]) {
+///     batch.delete_in(from, key);
+///     batch.put_in(to, key, value);
+/// }
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let (todo, done) = (db.keyspace("todo")?, db.keyspace("done")?);
+/// todo.put("1", "read")?;
+/// let mut batch = WriteBatch::new();
+/// relocate(&mut batch, "1", "read", [(&todo).into(), (&done).into()]);
+/// assert_eq!((batch.len(), batch.encoded_bytes()), (2, 13));
+/// db.write(batch)?;
+/// assert!(todo.is_empty() && done.contains("1")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct KeyspaceRef {
     id: KeyspaceId,

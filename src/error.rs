@@ -4,6 +4,8 @@
 //! is a result, not an error. This module knows [`Lsn`] and nothing else, so that every layer can use it without a
 //! circle.
 //!
+//! `docs/COOKBOOK.md` looks into a refusal: "A store that is refused".
+//!
 //! Where to read next: `format`, whose decoders name most kinds of corruption.
 
 use std::fmt;

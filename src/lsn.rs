@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// assert_eq!(Lsn::ZERO.next(), Lsn::new(1));
 /// assert_eq!(Lsn::new(7).to_string(), "7");
+/// assert_eq!(Lsn::new(9).distance_from(Lsn::new(7)), 2);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -2,6 +2,43 @@
 //!
 //! The first two read only, and both work beside a live writer: they take no lock that would stop it, say that it is there,
 //! and judge only what is proven to be durable.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::care::{self, CheckpointSummary, LostRange, Repair, Survey, Verification};
+//! use forelog::storage::{SimDisk, Storage};
+//! use forelog::wal::LogStatus;
+//! use forelog::{Lsn, Options};
+//!
+//! let disk = SimDisk::new(1);
+//! let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+//! let options = Options::new().storage(storage.clone()).segment_bytes(8192).idle_mark(None);
+//! let db = options.clone().open("data")?;
+//! db.put("a", "1")?; // LSN 1
+//! db.checkpoint()?;
+//! db.put("b", "2")?; // LSN 2
+//! assert!(care::is_live_on(storage.clone(), "data")?);
+//! db.close()?;
+//! let survey: Survey = care::survey_on(storage.clone(), "data")?;
+//! let CheckpointSummary { lsn, files, .. } = survey.checkpoint.unwrap();
+//! assert_eq!((survey.keys, lsn, files.len()), (2, Lsn::new(1), 1));
+//!
+//! let segment = "data/00000000000000000001.wal";
+//! let mut bytes = disk.read_file(segment).unwrap();
+//! bytes[4096 + 56 + 48] ^= 1; // LSN 2 rots, at the first byte of its payload
+//! disk.write_file(segment, &bytes);
+//! let found: Verification = care::verify_on(storage.clone(), "data")?;
+//! assert_eq!((found.status, found.problems[0].lsn), (LogStatus::Corrupt, Some(Lsn::new(2))));
+//!
+//! let plan: Repair = care::plan_repair_on(storage.clone(), "data")?;
+//! assert!(!plan.in_place); // it takes another directory
+//! let repair = care::salvage_on(storage.clone(), "data", "sound")?;
+//! let LostRange { from_lsn, to_lsn, .. } = repair.lost[0];
+//! assert_eq!((from_lsn, to_lsn), (Lsn::new(2), Some(Lsn::new(2))));
+//! assert!(options.open("sound")?.contains("a")?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod archive;
 mod pieces;

@@ -101,6 +101,33 @@ pub fn plan_repair_on(storage: Arc<dyn Storage>, path: impl AsRef<Path>) -> Resu
 ///
 /// # Errors
 /// As [`plan_repair`], and as opening the store.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::care::{self, Repair, RepairAction};
+/// use forelog::storage::RealDisk;
+/// use forelog::{Db, Options};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("data");
+/// let db = Options::new().segment_bytes(8192).open(&path)?;
+/// db.put("a", "1")?;
+/// db.close()?;
+/// // A write that a power cut has ended half-way:
+/// let segment = path.join("00000000000000000001.wal");
+/// let mut bytes = std::fs::read(&segment)?;
+/// bytes[5000..5004].copy_from_slice(b"half");
+/// std::fs::write(&segment, bytes)?;
+///
+/// let repaired: Repair = care::repair(&path)?;
+/// assert!(repaired.in_place && repaired.lost.is_empty());
+/// let RepairAction { file, .. } = &repaired.actions[0];
+/// assert_eq!(file, "00000000000000000001.wal");
+/// assert!(care::repair_on(Arc::new(RealDisk), &path)?.actions.is_empty()); // there is nothing left to do
+/// assert!(Db::open(&path)?.contains("a")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn repair(path: impl AsRef<Path>) -> Result<Repair> {
     repair_on(Arc::new(RealDisk), path)
 }

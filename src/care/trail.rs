@@ -18,6 +18,33 @@ use crate::wal::{self, LogReader};
 /// # Errors
 /// [`Error::NoStore`] where there is neither a store, nor an archive, nor a log; what is wrong with a header or with the
 /// end of the log; [`Error::Io`]. The reader: [`Error::Compacted`] if a writer prunes what it has not read yet.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::storage::RealDisk;
+/// use forelog::{Lsn, Options, care};
+///
+/// let dir = tempfile::tempdir()?;
+/// let (path, archive) = (dir.path().join("data"), dir.path().join("archive"));
+/// let db = Options::new().segment_bytes(8192).archive(Some(&archive)).open(&path)?;
+/// let users = db.keyspace("users")?;
+/// for number in 0..20_u32 {
+///     users.put(number.to_be_bytes(), vec![0; 1000])?;
+/// }
+/// db.checkpoint()?; // the log before it is now in the archive only
+/// db.close()?;
+///
+/// let mut trail = care::read_log(&path)?;
+/// assert!(trail.incomplete().is_none());
+/// assert_eq!(trail.next().unwrap()?.lsn, Lsn::new(1));
+/// // The archive alone, as a program elsewhere may have it:
+/// let mut archived = care::read_log_on(Arc::new(RealDisk), &archive)?;
+/// assert_eq!(archived.next().unwrap()?.lsn, Lsn::new(1));
+/// assert_eq!(care::keyspaces(&path)?, [(users.id(), "users".to_owned())]);
+/// assert_eq!(care::keyspaces_on(Arc::new(RealDisk), &archive)?, care::keyspaces(&path)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read_log(path: impl AsRef<Path>) -> Result<LogReader> {
     read_log_on(Arc::new(RealDisk), path)
 }

@@ -23,6 +23,18 @@ use crate::lsn::Lsn;
 use crate::memtable::Value;
 
 /// A comparison that failed: nothing was written. See [`Db::compare_and_swap`].
+///
+/// ```
+/// use forelog::{Db, Differs};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let claim = |name: &str| db.compare_and_swap("leader", None::<&str>, Some(name));
+/// assert!(claim("a")?.is_ok());
+/// let refusal: Differs = claim("b")?.unwrap_err();
+/// assert_eq!(refusal.to_string(), "the key has another value: b\"a\"");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Differs {
     /// The value that the key has; `None` if it has none.

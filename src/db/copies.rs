@@ -77,6 +77,30 @@ impl Db {
     ///
     /// # Errors
     /// As [`Db::restore`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use forelog::recovery::{Copied, Target};
+    /// use forelog::storage::{SimDisk, Storage};
+    /// use forelog::{Db, Options};
+    ///
+    /// const TEN_O_CLOCK: u64 = 1_800_000_000_000_000; // in microseconds
+    ///
+    /// let disk = SimDisk::new(1);
+    /// let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    /// let db = Options::new().storage(storage.clone()).segment_bytes(8192).open("data")?;
+    /// let good = db.put("a", "1")?;
+    /// disk.set_clock_us(TEN_O_CLOCK);
+    /// db.delete("a")?; // a mistake
+    /// db.close()?;
+    ///
+    /// let copied: Copied = Db::restore_on(storage.clone(), "data", "rescued", Target::TimeUs(TEN_O_CLOCK - 1))?;
+    /// assert!(copied.lsn >= good);
+    /// let rescued = Options::new().storage(storage).open("rescued")?;
+    /// assert!(rescued.contains("a")? && rescued.store_id() != db.store_id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn restore_on(
         storage: Arc<dyn Storage>,
         from: impl AsRef<Path>,

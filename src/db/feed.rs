@@ -71,6 +71,22 @@ impl Wanted {
 /// [`Changes::wait`] waits for the next one.
 ///
 /// While it lives, what it has not read yet stays in the log, whatever the retention policy says.
+///
+/// ```
+/// use forelog::{Change, Changes, Db, Lsn};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let mut users: Changes = db.changes_since(Lsn::ZERO)?.only_prefix("user:");
+/// let lsn = db.put("user:1", "alice")?;
+/// let last = db.put("other", "1")?;
+/// assert!(db.visible_lsn().distance_from(users.lsn()) >= 2); // so far it is behind
+/// let change: Change = users.next().unwrap()?;
+/// assert_eq!((change.lsn, change.ops().count()), (lsn, 1));
+/// assert!(users.next().is_none());
+/// assert!(users.lsn() >= last); // what was not wanted is behind it, too
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Changes {
     store: Arc<Store>,

@@ -17,6 +17,23 @@ use crate::memtable::{Range, Value};
 /// An independent ordered map of a store: see [`Db::keyspace`]. Cheap to clone.
 ///
 /// Its writes go to the store's one log, so a batch may span keyspaces and everything has one order.
+///
+/// ```
+/// use forelog::{DEFAULT_KEYSPACE, Db, Keyspace};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let users: Keyspace = db.keyspace("users")?;
+/// users.put("1", "alice")?;
+/// users.put("2", "bob")?;
+/// assert_eq!((users.approximate_len(), db.approximate_len()), (2, 0));
+/// assert_eq!(users.pop_last()?.map(|entry| entry.into_value()).unwrap(), "bob");
+///
+/// assert_eq!(db.keyspaces(), [DEFAULT_KEYSPACE, "users"]);
+/// assert_eq!(db.find_keyspace("users").map(|found| found.id()), Some(users.id()));
+/// assert!(db.find_keyspace("user").is_none()); // a slip of the pen makes none
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Keyspace {
     db: Db,

@@ -107,6 +107,33 @@ impl Options {
     /// was durable is damaged or gone; [`Error::UnsupportedFormat`] for a store of another release;
     /// [`Error::NotAStore`] for a directory with other files; [`Error::NoStore`], [`Error::InvalidOption`],
     /// [`Error::Io`]. After an error the directory is as it was, but for what a cut-short creation may leave.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    /// use forelog::options::{DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES};
+    /// use forelog::storage::MemoryDisk;
+    /// use forelog::{CreateMode, Error, Options, RecoveryMode};
+    ///
+    /// let options = Options::new()
+    ///     .storage(Arc::new(MemoryDisk::new()))
+    ///     .segment_bytes(DEFAULT_SEGMENT_BYTES / 4)
+    ///     .recovery(RecoveryMode::Strict) // an unfinished write at the end is refused, not cut off
+    ///     .recovery_threads(2)
+    ///     .idle_mark(Some(Duration::from_secs(1)))
+    ///     .spare_ahead(false)
+    ///     .queue_bytes(1 << 20);
+    /// let existing = options.clone().create(CreateMode::Never);
+    /// assert!(matches!(existing.clone().open("data"), Err(Error::NoStore { .. })));
+    /// let db = options.clone().open("data")?;
+    /// assert!(db.created());
+    /// db.close()?;
+    /// let reader = existing.read_only(true).open("data")?;
+    /// assert!(matches!(reader.put("a", "1"), Err(Error::ReadOnly { .. })));
+    ///
+    /// let too_long = options.segment_bytes(MAX_SEGMENT_BYTES + 1);
+    /// assert!(matches!(too_long.open("other"), Err(Error::InvalidOption { option: "segment_bytes", .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
         let _span = span("open", false);
         let dir = Dir::new(self.storage.clone(), path.as_ref());

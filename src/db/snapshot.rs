@@ -51,6 +51,19 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::UnknownKeyspace`](crate::Error::UnknownKeyspace) for the keyspace of another store.
+    ///
+    /// ```
+    /// use forelog::{Db, Snapshot};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// let (users, emails) = (db.keyspace("users")?, db.keyspace("emails")?);
+    /// let of_users: Snapshot = users.snapshot();
+    /// emails.put("alice@example.org", "1")?;
+    /// let of_emails = of_users.keyspace(&emails)?;
+    /// assert_eq!((of_emails.lsn(), of_emails.len()), (of_users.lsn(), 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keyspace(&self, keyspace: &Keyspace) -> Result<Snapshot> {
         // Not by its number, which another store may have given to a keyspace of its own.
         if !keyspace.is_in(&self.store) {

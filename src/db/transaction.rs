@@ -57,6 +57,31 @@ struct State {
 }
 
 /// Another write came between: nothing was written. See [`Transaction::commit`].
+///
+/// ```
+/// use forelog::{Conflict, Db};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let tx = db.begin();
+/// tx.put("seat:1", if tx.contains("seat:1")? { "taken twice" } else { "taken" })?;
+/// let read_at = tx.snapshot_lsn();
+/// db.put("seat:1", "reserved")?;
+/// let conflict: Conflict = tx.commit()?.unwrap_err();
+/// assert!(conflict.lsn > read_at);
+///
+/// // `Db::transaction` begins again by itself.
+/// let attempts = db.transaction(|tx| {
+///     tx.get("seat:1")?;
+///     if tx.attempt() == 1 {
+///         db.put("seat:1", "somebody is faster")?;
+///     }
+///     tx.put("seat:1", "mine")?;
+///     Ok(tx.attempt())
+/// })?;
+/// assert_eq!(attempts, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {

@@ -39,6 +39,24 @@ pub(super) fn within(written: &Written, (start, end): &KeyRange) -> VecDeque<(Ve
 
 /// The entries of a range in a [`Transaction`](super::Transaction), with its own writes as they were when the range was
 /// asked for. An own write that is not committed yet has the LSN 0.
+///
+/// ```
+/// use forelog::{Db, Lsn, TransactionKeyspace, TransactionRange};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let jobs = db.keyspace("jobs")?;
+/// let written = jobs.put("1", "read")?;
+/// db.transaction(|tx| {
+///     let jobs: TransactionKeyspace<'_> = tx.keyspace(&jobs)?;
+///     jobs.put("2", "write")?;
+///     let all: TransactionRange = jobs.iter();
+///     let lsns: Vec<Lsn> = all.map(|entry| entry.lsn()).collect();
+///     assert_eq!(lsns, [written, Lsn::ZERO]);
+///     Ok(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TransactionRange {
     base: Range,
     /// Taken from `base` and not given out, from either end.

@@ -49,6 +49,36 @@ pub trait Listener: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Something that happened.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use forelog::Options;
+/// use forelog::event::{Event, Listener};
+///
+/// #[derive(Debug, Default)]
+/// struct Steps(Mutex<Vec<&'static str>>);
+/// impl Listener for Steps {
+///     fn event(&self, event: &Event<'_>) {
+///         self.0.lock().unwrap().push(match event {
+///             Event::Encoded { .. } => "encoded",
+///             Event::Appended { .. } => "appended",
+///             Event::Applied { .. } => "applied",
+///             Event::Synced { .. } => "synced",
+///             Event::Published { .. } => "published",
+///             _ => "other",
+///         });
+///     }
+/// }
+///
+/// let dir = tempfile::tempdir()?;
+/// let steps = Arc::new(Steps::default());
+/// let db = Options::new().listener(steps.clone()).idle_mark(None).open(dir.path().join("data"))?;
+/// steps.0.lock().unwrap().clear();
+/// db.put("a", "1")?;
+/// assert_eq!(*steps.0.lock().unwrap(), ["encoded", "appended", "applied", "synced", "published"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum Event<'a> {

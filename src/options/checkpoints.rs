@@ -28,6 +28,31 @@ pub(crate) struct CheckpointOptions {
     pub(crate) on_close: bool,
 }
 
+/// How the log is kept short, and what becomes of what goes.
+///
+/// ```
+/// use forelog::options::DEFAULT_CHECKPOINT_AFTER_BYTES;
+/// use forelog::{Db, Options, care};
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Options::new()
+///     .checkpoint_after_bytes(Some(4 * DEFAULT_CHECKPOINT_AFTER_BYTES)) // rarely
+///     .keep_checkpoints(2) // should one be damaged
+///     .checkpoint_bytes_per_second(Some(64 << 20))
+///     .checkpoint_on_close(true)
+///     .retention("any(age:7d)".parse()?)
+///     .archive(Some(&dir.path().join("archive")))
+///     .open(dir.path().join("data"))?;
+/// db.put("a", "1")?;
+/// db.close()?;
+///
+/// let db = Db::open(dir.path().join("data"))?; // what stays with the store need not be said again
+/// assert_eq!((db.len(), db.recovery_report().records), (1, 0)); // all is in the checkpoint
+/// db.close()?;
+/// let survey = care::survey(dir.path().join("data"))?;
+/// assert_eq!((survey.keep_checkpoints, survey.retention.as_str()), (2, "any(age:7d)"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl Options {
     /// A checkpoint is taken in the background after so many bytes of log, or after as many as the last checkpoint
     /// had if that is more: so the log stays in proportion to the data, and opening need not replay more than that.

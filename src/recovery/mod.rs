@@ -3,6 +3,37 @@
 //! The log's own part of recovery, down to torn or corrupt, is in `wal::open`. Here its records become keys.
 //!
 //! Architecture invariant: recovery does not know `db`. It gives parts, out of which `db` builds a store.
+//!
+//! What an opening has found, it tells. Here the newer of two checkpoints is damaged, and nothing is lost by it:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::Options;
+//! use forelog::recovery::{DamagedCheckpoint, RecoveryReport, RecoveryTimes};
+//! use forelog::storage::SimDisk;
+//!
+//! let disk = SimDisk::new(1);
+//! let options = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).keep_checkpoints(2);
+//! let db = options.clone().open("data")?;
+//! db.put("a", "1")?;
+//! let older = db.checkpoint()?;
+//! db.put("b", "2")?;
+//! let newer = db.checkpoint()?;
+//! db.close()?;
+//! let part = disk.files().into_iter().rfind(|file| file.extension() == Some("ckpt".as_ref())).unwrap();
+//! disk.write_file(part, b"rotten");
+//!
+//! let db = options.open("data")?;
+//! assert_eq!(db.len(), 2);
+//! let report: &RecoveryReport = db.recovery_report();
+//! assert_eq!((report.checkpoint, report.checkpoint_entries, report.records), (Some(older), 1, 1));
+//! let damaged: &DamagedCheckpoint = &report.damaged_checkpoints[0];
+//! assert_eq!(damaged.lsn, newer);
+//! let RecoveryTimes { checkpoint, replay, .. } = report.times;
+//! assert!(checkpoint + replay <= report.took);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod base;
 mod directory;

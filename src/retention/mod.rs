@@ -14,6 +14,30 @@
 //! ORDER of carrying it out, in `db::upkeep`: archived, verified and synced → the manifest with the new `first_segment`
 //! durable → unlinked, oldest first. A crash in between leaves files that the manifest does not name; the next opening
 //! removes them.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use forelog::Options;
+//! use forelog::retention::{FileReason, PruneReport};
+//! use forelog::storage::MemoryDisk;
+//!
+//! let options = Options::new().storage(Arc::new(MemoryDisk::new())).segment_bytes(8192);
+//! let db = options.retention("any(count:1)".parse()?).open("data")?;
+//! for number in 0..20_u32 {
+//!     db.put(number.to_be_bytes(), vec![0; 1000])?;
+//! }
+//! let report: PruneReport = db.prune(true)?; // only says what would go
+//! let FileReason { file, reason } = &report.kept[0];
+//! assert_eq!(file, "00000000000000000001.wal");
+//! assert_eq!(reason, "there is no checkpoint: recovery needs all of the log");
+//!
+//! db.checkpoint()?; // and what it has made superfluous is gone when this returns
+//! let reasons: Vec<String> = db.prune(true)?.kept.into_iter().map(|kept| kept.reason).collect();
+//! assert!(reasons.contains(&"the retention policy keeps it: count:1".to_owned()));
+//! assert!(reasons.contains(&"the log is written here".to_owned()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod archiver;
 mod plan;

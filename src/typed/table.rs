@@ -184,6 +184,24 @@ impl<K: OwnedKey, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// The entries in a range, as a snapshot [of the table's keyspace](Snapshot::keyspace) has them.
+    ///
+    /// ```
+    /// use forelog::typed::{Entries, Table};
+    /// use forelog::{Db, WriteBatch};
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let db = Db::open(dir.path().join("data"))?;
+    /// let stock = Table::<String, u32>::new(db.keyspace("stock")?);
+    /// stock.put("tea", &3)?;
+    /// let before = stock.keyspace().snapshot();
+    /// let mut batch = WriteBatch::new();
+    /// stock.delete_in(&mut batch, "tea");
+    /// stock.put_in(&mut batch, "coffee", &1)?;
+    /// db.write(batch)?;
+    /// let then: Entries<String, u32> = stock.range_at(&before, ..);
+    /// assert_eq!(then.collect::<Result<Vec<_>, _>>()?, [("tea".to_owned(), 3)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn range_at(&self, snapshot: &Snapshot, range: impl RangeBounds<K>) -> Entries<K, V> {
         self.entries(Box::new(snapshot.range(encoded(&range))))
     }
@@ -247,6 +265,27 @@ impl<K: OwnedKey, V: Serialize + DeserializeOwned> Table<K, V> {
 }
 
 /// A [`Table`] in a [`Transaction`].
+///
+/// ```
+/// use forelog::Db;
+/// use forelog::typed::{Table, TableTransaction};
+///
+/// fn take(stock: &TableTransaction<'_, String, u32>, item: &str) -> forelog::Result<bool> {
+///     let count = stock.get(item)?.unwrap_or(0);
+///     if count > 0 {
+///         stock.put(item, &(count - 1))?;
+///     }
+///     Ok(count > 0)
+/// }
+///
+/// let dir = tempfile::tempdir()?;
+/// let db = Db::open(dir.path().join("data"))?;
+/// let stock = Table::new(db.keyspace("stock")?);
+/// stock.put("tea", &1)?;
+/// assert!(db.transaction(|tx| take(&stock.within(tx)?, "tea"))?);
+/// assert!(!db.transaction(|tx| take(&stock.within(tx)?, "tea"))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct TableTransaction<'a, K, V> {
     table: Table<K, V>,

@@ -17,6 +17,25 @@ use crate::sync::Mutex;
 
 /// Resolves once everything up to an LSN survives a power cut, with [`Error::Poisoned`](crate::Error::Poisoned) if
 /// that fails. The sync is under way already; dropping the future does not stop it.
+///
+/// ```
+/// use forelog::{Db, Durability, Durable, Options};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let db = Options::new().durability(Durability::Buffered).open(dir.path().join("data"))?;
+/// let mut waiting: Vec<Durable> = Vec::new();
+/// for number in 0..100_u32 {
+///     let lsn = db.put(number.to_be_bytes(), "…")?;
+///     waiting.push(db.durable(lsn)?);
+/// }
+/// for durable in waiting {
+///     durable.await?; // a few syncs serve all of them
+/// }
+/// assert!(db.durable_lsn().get() >= 100);
+/// # Ok(()) }) }
+/// ```
 #[must_use = "a future does nothing unless it is polled; the sync itself goes on without it"]
 #[derive(Debug)]
 pub struct Durable {

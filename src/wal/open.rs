@@ -34,6 +34,30 @@ use crate::storage::dir::Dir;
 use crate::storage::{Access, Storage};
 
 /// What opening a log found and did.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::error::CorruptionKind;
+/// use forelog::storage::{Outcome, SimDisk};
+/// use forelog::wal::{LogReport, TornTail};
+/// use forelog::{Durability, Lsn, WalOptions};
+///
+/// let options = WalOptions::new().segment_bytes(8192).idle_mark(None).spare_ahead(false);
+/// let disk = SimDisk::new(1);
+/// let wal = options.clone().storage(Arc::new(disk.clone())).open("log")?;
+/// wal.append(b"synced")?;
+/// wal.append_with(&[&[b'x'; 1000]], Durability::Buffered)?; // over three sectors of the disk
+/// let disk = disk.power_cut(&Outcome::Prefix(1)); // of which the first one has got there
+///
+/// let wal = options.storage(Arc::new(disk)).open("log")?;
+/// let report: &LogReport = wal.report();
+/// assert_eq!((report.last_lsn, report.proven_lsn), (Lsn::new(1), Lsn::new(1)));
+/// let TornTail { lsn, offset, kind, .. } = report.torn.clone().unwrap();
+/// assert_eq!((lsn, offset, kind), (Lsn::new(2), 4096 + 56, CorruptionKind::Payload));
+/// assert_eq!(wal.append(b"next")?, lsn); // given out again
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogReport {

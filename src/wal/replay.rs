@@ -29,6 +29,38 @@ pub(crate) struct RecordRef<'a> {
 pub(crate) type Visit<'a> = dyn FnMut(RecordRef<'_>) -> Result<()> + 'a;
 
 /// What one segment holds.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::storage::MemoryDisk;
+/// use forelog::wal::{LogReader, Record, Records, SegmentRecords, SegmentState, SegmentSummary};
+/// use forelog::{Lsn, WalOptions};
+///
+/// let disk = Arc::new(MemoryDisk::new());
+/// let wal = WalOptions::new().storage(disk.clone()).segment_bytes(8192).idle_mark(None).open("log")?;
+/// wal.append_many(&[b"one", b"two"])?; // with one sync
+/// wal.prepare_spare()?; // so that the rotation need not wait for a file
+/// wal.rotate()?;
+/// wal.append(b"three")?;
+/// let segments: Vec<SegmentSummary> = wal.segments();
+/// assert_eq!((segments[0].records, segments[0].state), (2, SegmentState::Closed));
+/// assert_eq!((segments[1].base_lsn, segments[1].state), (Lsn::new(3), SegmentState::Active));
+///
+/// // All records, or those of one segment, which another thread may read:
+/// let mut records: Records = wal.read_from(Lsn::new(2))?;
+/// let record: Record = records.next().unwrap()?;
+/// assert_eq!((record.payload.as_slice(), record.file), (&b"two"[..], segments[0].file.clone()));
+/// let last: SegmentRecords = wal.segment_readers().pop().unwrap();
+/// assert_eq!((last.base_lsn(), last.count()), (Lsn::new(3), 1));
+///
+/// // From outside, with the mark that closing leaves:
+/// wal.close()?;
+/// let reader = LogReader::open_on(disk, "log")?.skip_segments_before(Lsn::new(3));
+/// let lsns = reader.map(|record| record.map(|record| record.lsn.get())).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(lsns, [3, 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SegmentSummary {
     /// The file's name.

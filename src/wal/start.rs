@@ -24,6 +24,36 @@ impl WalOptions {
     /// [`Error::Locked`] if it is open elsewhere, [`Error::Corruption`] and [`Error::MissingSegment`] if something
     /// that was durable is damaged or gone, [`Error::NotAStore`] for a directory with other files,
     /// [`Error::InvalidOption`], [`Error::Io`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use forelog::storage::{Fault, FaultKind, OperationKind, SimDisk};
+    /// use forelog::{Error, WalOptions};
+    ///
+    /// let disk = SimDisk::new(1);
+    /// let options = WalOptions::new()
+    ///     .storage(Arc::new(disk.clone()))
+    ///     .segment_bytes(8192)
+    ///     .idle_mark(None)
+    ///     .spare_ahead(false) // with these two, and no interval, there is no background thread
+    ///     .queue_bytes(1 << 20)
+    ///     .recovery_threads(1);
+    /// let wal = options.clone().open("log")?;
+    /// let mut payload = vec![b'x'; wal.max_payload_bytes() as usize];
+    /// wal.append(&payload)?;
+    /// payload.push(b'x');
+    /// assert!(matches!(wal.append(&payload), Err(Error::TooLarge { .. })));
+    ///
+    /// disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync));
+    /// assert!(wal.append(b"perhaps").is_err());
+    /// assert!(wal.is_poisoned()); // a sync is not tried again: opening anew tells what is there
+    /// let store_id = wal.store_id();
+    /// drop(wal);
+    /// let wal = options.open("log")?;
+    /// assert!(!wal.is_poisoned() && wal.store_id() == store_id);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(self, path: impl AsRef<Path>) -> Result<Wal> {
         self.check()?;
         let dir = Dir::new(self.storage.clone(), path.as_ref());

@@ -78,6 +78,30 @@ impl Problem {
 }
 
 /// What verification found.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use forelog::storage::SimDisk;
+/// use forelog::wal::{LogStatus, LogVerification, Problem};
+/// use forelog::{Lsn, WalOptions};
+///
+/// let disk = SimDisk::new(1);
+/// let options = WalOptions::new().storage(Arc::new(disk.clone())).segment_bytes(8192).idle_mark(None);
+/// let wal = options.open("log")?;
+/// wal.append(b"one")?;
+/// wal.append(b"two")?;
+/// let mut bytes = disk.read_file("log/00000000000000000001.wal").unwrap();
+/// bytes[4096 + 48] ^= 1; // the first record rots, at the first byte of its payload
+/// disk.write_file("log/00000000000000000001.wal", &bytes);
+///
+/// let found: LogVerification = wal.verify()?;
+/// assert_eq!(found.status, LogStatus::Corrupt);
+/// let problem: &Problem = &found.problems[0];
+/// assert_eq!((problem.offset, problem.lsn, problem.kind.as_str()), (4096, Some(Lsn::new(1)), "payload"));
+/// assert_eq!(problem.evidence.as_deref(), Some("LSN 2 at byte 4152 proves that LSN 1 was durable"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogVerification {
