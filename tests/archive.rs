@@ -640,6 +640,53 @@ fn a_store_set_back_is_not_restored_from_its_other_past() {
     assert_eq!(restored(&disk, "out", RestoreTarget::Lsn(later)), Ok(later));
 }
 
+/// The archive of another store is refused although nothing of that is in it yet; an empty one is none's, and not missed
+/// before something is in it.
+#[test]
+fn an_archive_that_is_not_begun_is_somebodys_all_the_same() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    db.put("a", "1").unwrap();
+    disk.create_dir(Path::new("deep")).ok();
+    disk.create_dir(Path::new(ARCHIVE)).ok();
+    let lsn = db.visible_lsn();
+    db.mark().unwrap();
+    assert_eq!(restored(&disk, "out", RestoreTarget::Lsn(lsn)), Ok(lsn));
+    disk.write_file(Path::new(ARCHIVE).join("STORE"), "88".repeat(16).as_bytes());
+    fill(&db, 60);
+    db.checkpoint().unwrap();
+    let failure = db.stats().archive_failure.unwrap();
+    assert!(failure.contains("the archive belongs to store 8888"), "{failure}");
+}
+
+/// Where its own log leads to what is wanted, an older checkpoint of the other past is not begun with.
+#[test]
+fn a_store_set_back_begins_with_its_own_log() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).archive(Some(Path::new(ARCHIVE))).open(DIR).unwrap();
+    db.put("both", "1").unwrap();
+    db.close().unwrap();
+    let older = disk.fork();
+    let db = by_hand(&disk).open(DIR).unwrap();
+    db.put("other past", "1").unwrap();
+    let in_the_other = db.checkpoint().unwrap();
+    db.close().unwrap();
+    for path in disk.files().iter().filter(|path| path.starts_with(ARCHIVE)) {
+        older.create_dir(Path::new("deep")).ok();
+        older.create_dir(Path::new(ARCHIVE)).ok();
+        older.write_file(path, &disk.read_file(path).unwrap());
+    }
+    let db = by_hand(&older).open(DIR).unwrap();
+    (0..5).for_each(|number| _ = db.put(format!("this past {number}"), "1").unwrap());
+    let wanted = db.visible_lsn();
+    assert!(wanted > in_the_other);
+    db.close().unwrap();
+    assert_eq!(restored(&older, "out", RestoreTarget::Lsn(wanted)), Ok(wanted));
+    let db = by_hand(&older).open("out").unwrap();
+    assert!(!db.contains("other past").unwrap());
+    assert_eq!(db.len(), 6);
+}
+
 /// A dry run did not look whether the archive is there, and kept what a real one archives and removes.
 #[test]
 fn a_dry_run_foresees_what_is_archived() {

@@ -757,7 +757,87 @@ fn a_time_between_the_last_write_and_its_checkpoint() {
     let lsn = db.put("a", "1").unwrap();
     disk.set_clock_us(9_000_000);
     assert_eq!(db.checkpoint().unwrap(), lsn);
+    // Of a store that was killed the log ends with that write; of one that was closed, with a mark.
+    let killed = disk.fork().kill();
     drop(db);
-    let into = RestoreTarget::TimeUs(5_000_000);
-    assert_eq!(Db::restore_on(Arc::new(disk.clone()), DIR, "out", into).unwrap().lsn, lsn);
+    for disk in [disk, killed] {
+        let into = RestoreTarget::TimeUs(5_000_000);
+        assert_eq!(Db::restore_on(Arc::new(disk.clone()), DIR, "out", into).unwrap().lsn, lsn);
+    }
+}
+
+/// An LSN that the log has, and to which nothing leads: the checkpoint before it is gone.
+#[test]
+fn an_lsn_in_a_log_that_begins_in_the_middle() {
+    let disk = SimDisk::new(1);
+    let db = options(&disk).retention("any(count:3)".parse().unwrap()).open(DIR).unwrap();
+    support::fill(&db, 90);
+    let covered = db.checkpoint().unwrap();
+    db.close().unwrap();
+    let first: u64 = support::segments(&disk)[0][DIR.len() + 1..][..20].parse().unwrap();
+    assert!(first > 1 && Lsn::new(first + 3) < covered, "{first}");
+    let into = RestoreTarget::Lsn(Lsn::new(first + 3));
+    let refused = Db::restore_on(Arc::new(disk.clone()), DIR, "out", into);
+    assert!(matches!(refused, Err(Error::Compacted { oldest }) if oldest == covered), "{refused:?}");
+}
+
+/// What lies in a gap of an archive is missing there, whether a checkpoint stands behind it or not, and is not said to be
+/// yet to come; what proves it is the name of the next file. The archive serves without the file that says whose it is, and
+/// does not with another store's segments.
+#[test]
+fn what_an_archive_lacks_and_what_it_can_do_without() {
+    let filled = |seed| {
+        let disk = SimDisk::new(seed);
+        let policy = "any(count:2)".parse().unwrap();
+        let open = options(&disk).archive(Some(Path::new(ARCHIVE))).retention(policy);
+        let db = open.checkpoint_after_bytes(None).open(DIR).unwrap();
+        let begin = db.checkpoint().unwrap();
+        support::fill(&db, 90);
+        db.prune(false).unwrap();
+        (disk, db, begin)
+    };
+    let archived = |disk: &SimDisk| -> Vec<PathBuf> {
+        let files = disk.files().into_iter().filter(|path| path.starts_with(ARCHIVE));
+        files.filter(|path| path.extension().is_some_and(|end| end == "wal")).collect()
+    };
+    let restore = |disk: &SimDisk, from: &str, lsn: u64| {
+        Db::restore_on(Arc::new(disk.fork()), from, "out", RestoreTarget::Lsn(Lsn::new(lsn)))
+    };
+    let (disk, db, _) = filled(1);
+    let files = archived(&disk);
+    assert!(files.len() > 4, "{files:?}");
+    let base = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap()[..20].parse::<u64>().unwrap();
+    let (gone, next) = (base(&files[2]), base(&files[3]));
+    restore(&disk, ARCHIVE, gone + 1).unwrap();
+
+    let lacks_one = |from: &str| {
+        let torn = disk.fork();
+        assert!(torn.remove_file(&files[2]));
+        for lsn in gone..next {
+            let restored = restore(&torn, from, lsn);
+            let Err(Error::MissingSegment { lsn: missing, evidence, .. }) = restored else {
+                panic!("{from}, LSN {lsn}: {restored:?}")
+            };
+            let proof = (evidence.source, evidence.lsn.get());
+            assert_eq!((missing.get(), proof), (gone, (EvidenceSource::FileName, next)), "{from}, LSN {lsn}");
+        }
+    };
+    lacks_one(ARCHIVE);
+    db.checkpoint().unwrap();
+    db.prune(false).unwrap();
+    lacks_one(DIR);
+
+    let nameless = disk.fork();
+    assert!(nameless.remove_file(Path::new(ARCHIVE).join("STORE")));
+    assert_eq!(restore(&nameless, DIR, gone + 1).unwrap().lsn.get(), gone + 1);
+
+    let (other, other_db, _) = filled(2);
+    let mixed = disk.fork();
+    for file in archived(&disk) {
+        mixed.write_file(&file, &other.read_file(&file).unwrap());
+    }
+    let foreign = restore(&mixed, ARCHIVE, gone + 1);
+    let Err(Error::Corruption(found)) = &foreign else { panic!("{foreign:?}") };
+    assert_eq!(found.kind, forelog::error::CorruptionKind::ForeignStore);
+    drop((db, other_db));
 }
