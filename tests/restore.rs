@@ -379,6 +379,44 @@ fn damage_costs_what_needs_it() {
     assert!(restored > 400 && refused > 100, "{restored} restored, {refused} refused");
 }
 
+/// Within a segment, too, what stands before the damage is restored, up to the last record before it, and nothing behind it.
+///
+/// Broken: src/wal/opening.rs: `found.kind != CorruptionKind::Digest && found.lsn.is_some_and(|lsn| lsn > until)` to `found.lsn.is_none()`
+#[test]
+fn damage_costs_nothing_before_it_in_its_segment() {
+    let disk = SimDisk::new(9);
+    let mut history = History::new(9);
+    let db = options(&disk).open(DIR).unwrap();
+    history.write(&disk, &db, 80);
+    db.close().unwrap();
+    history.reach(db.stats().last_lsn);
+    let path = support::segments(&disk)[1].clone();
+    let records = care::read_log_on(Arc::new(disk.clone()), DIR).unwrap().map(Result::unwrap);
+    let inside: Vec<_> = records.filter(|record| path.ends_with(&*record.file)).collect();
+    assert!(inside.len() > 4, "{}", inside.len());
+    for record in &inside[1..] {
+        let disk = disk.fork();
+        let mut bytes = disk.read_file(&path).unwrap();
+        bytes[usize::try_from(record.offset).unwrap() + 8] ^= 1;
+        disk.write_file(&path, &bytes);
+        let restore = |lsn: Lsn| {
+            let fork = disk.fork();
+            Db::restore_on(Arc::new(fork.clone()), DIR, "out", RestoreTarget::Lsn(lsn))
+                .map(|_| state(&options(&fork).open("out").unwrap()))
+        };
+        for before in [inside[0].lsn, record.lsn.previous()] {
+            assert_eq!(restore(before).unwrap(), history.states[usize::try_from(before.get()).unwrap()]);
+        }
+        for behind in [record.lsn, record.lsn.next()] {
+            let refused = restore(behind);
+            assert!(
+                matches!(&refused, Err(Error::Corruption(found)) if found.lsn == Some(record.lsn)),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
 /// A store of three segments and more that are sealed, with the same id and the same LSNs for every content.
 fn past_of(content: u8) -> (SimDisk, Db) {
     let disk = SimDisk::new(9);
