@@ -67,7 +67,7 @@ fn tails() {
             seen.extend(found.into_iter().map(|fate| fate.4));
         }
     }
-    for why in ["luck", "torn", "behind a record", "it was in memory", "synced before"] {
+    for why in ["luck", "torn", "behind a record", "nothing of it", "synced before"] {
         assert!(seen.iter().any(|seen| seen.starts_with(why)), "{why} is not among {seen:?}");
     }
     assert!(!seen.iter().any(|why| why.contains("bug")), "{seen:?}");
