@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use parking_lot::RwLock;
@@ -22,7 +23,6 @@ use crate::batch::SealedBatch;
 use crate::format::{KeyspaceId, Op};
 use crate::lsn::Lsn;
 use crate::memtable::{Memtable, Tracker};
-use crate::sync::{AtomicU64, Ordering};
 
 /// The name of the keyspace that every store has.
 pub const DEFAULT_KEYSPACE: &str = "default";
@@ -37,7 +37,8 @@ pub(crate) struct Space {
     pub(crate) name: Arc<str>,
     /// The LSN that created it. Readers see it from then on.
     pub(crate) created: Lsn,
-    /// [`Lsn::MAX`] as long as nothing has dropped it.
+    /// [`Lsn::MAX`] as long as nothing has dropped it. (Not one of `crate::sync`: under shuttle those give the turn away, and
+    /// this is read with the catalog's lock held, of which shuttle knows nothing.)
     dropped: AtomicU64,
     pub(crate) table: Arc<Memtable>,
 }
