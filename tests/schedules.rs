@@ -52,7 +52,7 @@ fn explore(scenario: fn()) {
     println!("{runs} schedules in {:.1} s, seed {seed}, 0 violations", started.elapsed().as_secs_f64());
 }
 
-const SCENARIOS: usize = 8;
+const SCENARIOS: usize = 9;
 
 /// What the writers were told.
 #[derive(Debug, Default)]
@@ -399,6 +399,79 @@ fn swaps() {
         let left = store_on(&disk.fork().power_cut(&Outcome::None)).open(DIR).unwrap();
         assert!(number(left.get("n").unwrap().as_deref()) >= there);
         check_what_is_left(&disk, &told.into_inner().unwrap(), db.durable_lsn());
+    });
+}
+
+/// Two threads drop one keyspace while a third writes to it and a fourth looks, and a sync may fail: one of the two drops
+/// it, both are told when it is gone for everybody, what was written in it was written before, and each snapshot has all
+/// of it or nothing.
+#[test]
+fn drops() {
+    explore(|| {
+        let disk = SimDisk::new(1);
+        let db = store_on(&disk).open(DIR).unwrap();
+        let users = db.keyspace("users").unwrap();
+        users.put("a", "0").unwrap();
+        let fails = thread_rng().gen_bool(0.3);
+        if fails {
+            let at = thread_rng().gen_range(1..4_u64);
+            disk.fail(Fault::new(FaultKind::SyncLost).on(OperationKind::Sync).at(at));
+        }
+        let droppers: Vec<_> = (0..2)
+            .map(|_| {
+                let db = db.clone();
+                thread::spawn(move || {
+                    let dropped = match db.drop_keyspace("users") {
+                        Ok(lsn) => {
+                            assert!(db.durable_lsn() >= lsn, "told before it was durable");
+                            Some(lsn)
+                        }
+                        Err(Error::UnknownKeyspace { .. }) => None,
+                        Err(Error::Poisoned { .. }) => return None,
+                        Err(other) => panic!("{other}"),
+                    };
+                    assert_eq!(db.keyspaces(), ["default"], "told before it could be seen");
+                    dropped
+                })
+            })
+            .collect();
+        let writer = {
+            let users = users.clone();
+            thread::spawn(move || {
+                let (mut last, mut refused) = (Lsn::ZERO, false);
+                for number in ["1", "2", "3"] {
+                    match users.put("a", number) {
+                        Ok(lsn) => {
+                            assert!(!refused, "it was gone");
+                            last = lsn;
+                        }
+                        Err(Error::UnknownKeyspace { .. } | Error::Poisoned { .. }) => refused = true,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                last
+            })
+        };
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let snapshot = db.snapshot();
+            let there = snapshot.keyspace(&users).unwrap();
+            assert_eq!(there.get("a").is_some(), there.len() == 1);
+            seen.push((snapshot.lsn(), there.contains("a")));
+            thread::yield_now();
+        }
+        let dropped: Vec<Lsn> = droppers.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
+        let written = writer.join().unwrap();
+        assert!(dropped.len() == 1 || fails && dropped.is_empty(), "{dropped:?}");
+        let end = dropped.first().copied().unwrap_or(Lsn::MAX);
+        assert!(written < end, "written at {written} into what was dropped at {end}");
+        assert!(seen.iter().all(|(lsn, there)| *there == (*lsn < end)), "{seen:?}, dropped at {end}");
+        disk.clear_faults();
+        let left = store_on(&disk.fork().power_cut(&Outcome::None)).open(DIR).unwrap();
+        assert!(dropped.is_empty() || left.keyspaces() == ["default"], "it has come back");
+        if !db.stats().poisoned {
+            assert!(db.keyspace("users").unwrap().id() > users.id(), "a number was given out twice");
+        }
     });
 }
 
