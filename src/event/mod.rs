@@ -168,11 +168,11 @@ pub enum Event<'a> {
 
 /// Where events go: to a listener, or nowhere.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Option<Arc<dyn Listener>>);
+pub(crate) struct Events(Option<Arc<dyn Listener>>);
 
 impl Events {
     /// Events go to this listener.
-    pub fn to(listener: Arc<dyn Listener>) -> Events {
+    pub(crate) fn to(listener: Arc<dyn Listener>) -> Events {
         Events(Some(listener))
     }
 
