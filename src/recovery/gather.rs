@@ -212,9 +212,14 @@ pub(super) fn first_error(
 
 #[cfg(test)]
 mod tests {
-    //! Shows that the ledgers of several threads say the same in whatever order they are put together.
+    //! Shows that the ledgers of several threads say the same in whatever order they are put together, and what is told of
+    //! several things that are wrong.
     use super::*;
+    use crate::WalOptions;
     use crate::memtable::Tracker;
+    use crate::storage::SimDisk;
+    use crate::storage::dir::Dir;
+    use crate::wal::Given;
 
     fn place(lsn: u64) -> Place {
         Place { lsn: Lsn::new(lsn), op: 0, file: "file".into(), offset: 0 }
@@ -260,5 +265,39 @@ mod tests {
         check([|| created(1, "a", 5), || dropped(1, 4), || used(1, 6)], Some(4));
         check([|| created(1, "a", 5), || dropped(1, 6), || dropped(1, 7)], Some(7));
         check([|| dropped(0, 5), || used(1, 6), || used(2, 7)], Some(5));
+    }
+
+    /// Three segments of two records each.
+    fn opening() -> Opening {
+        let disk = Arc::new(SimDisk::new(1));
+        let options = WalOptions::new().storage(disk.clone()).idle_mark(None).spare_ahead(false);
+        let wal = options.open("log").unwrap();
+        for lsn in 1..=6 {
+            wal.append(b"").unwrap();
+            if lsn == 2 || lsn == 4 {
+                wal.rotate().unwrap();
+            }
+        }
+        drop(wal);
+        Opening::for_reading(&Dir::new(disk, Path::new("log")), Given::default()).unwrap()
+    }
+
+    /// A keyspace may be missed only because its creation stands in what could not be read.
+    #[test]
+    fn behind_a_segment_that_failed_nothing_is_wrong_with_keyspaces() {
+        let opening = opening();
+        assert_eq!(opening.segments(), 3);
+        for failed in 0..3 {
+            for wrong in 1..=6 {
+                let failure = Failure { index: failed, error: Error::Closed };
+                let told = first_error(&opening, Err(failure), Some(place(wrong))).unwrap_err();
+                let (segment, is_failure) = ((wrong as usize - 1) / 2, matches!(told, Error::Closed));
+                assert_eq!(is_failure, segment > failed, "{failed} failed, {wrong} is wrong: {told}");
+            }
+            let failure = Failure { index: failed, error: Error::Closed };
+            assert!(matches!(first_error(&opening, Err(failure), None), Err(Error::Closed)));
+        }
+        assert!(matches!(first_error(&opening, Ok(Vec::new()), Some(place(6))), Err(Error::Corruption(_))));
+        assert!(first_error(&opening, Ok(Vec::new()), None).is_ok());
     }
 }
