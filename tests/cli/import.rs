@@ -132,6 +132,20 @@ fn skip_leaves_the_first_lines_out_unread() {
     place.says(&["export", "demo"], &lines(1, 3));
 }
 
+#[test]
+fn to_skip_everything_is_told() {
+    let place = Place::new();
+    fs::write(place.path("in"), lines(0, 3)).unwrap();
+    let ran = place.ok(&["import", "demo", "in", "--skip", "4"]);
+    assert!(
+        ran.err.ends_with("forelog: nothing is imported: --skip 4 leaves out all 3 lines\n"),
+        "{}",
+        ran.err
+    );
+    let ran = place.ok(&["import", "demo", "in", "--skip", "3"]);
+    assert_eq!(ran.err, "", "going on behind the last line is the usual end of an import");
+}
+
 #[cfg(unix)]
 #[test]
 fn control_c_ends_between_two_batches() {

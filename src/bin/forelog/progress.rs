@@ -57,7 +57,9 @@ impl Progress {
     fn new_bar(&self) -> ProgressBar {
         // Not the whole width: the `^C` that a terminal shows must not begin a new line, which would stay.
         let (bar, template) = match self.total {
-            Some(total) => (ProgressBar::new(total), "{msg} {bytes} of {total_bytes} {bar:24} {eta} to go"),
+            Some(total) => {
+                (ProgressBar::new(total), "{msg} {bytes} of {total_bytes} {bar:24} {percent} % {eta} to go")
+            }
             None if self.of_bytes => {
                 (ProgressBar::new_spinner(), "{msg} {bytes} {spinner} {bytes_per_sec} {elapsed}")
             }

@@ -68,6 +68,10 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
         Err(_) if done > 0 => {
             app.globals.say(format_args!("{done} lines are in; --skip {done} goes on from there"));
         }
+        Ok(()) if done < args.skip => {
+            app.globals
+                .say(format_args!("nothing is imported: --skip {} leaves out all {done} lines", args.skip));
+        }
         _ => {}
     }
     ended?;
