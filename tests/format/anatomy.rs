@@ -260,6 +260,45 @@ fn values_have_their_forms() {
     assert_eq!((value("reserved"), value("key")), (Value::Zeros, Value::Bytes));
 }
 
+/// Each operation of a batch is taken apart into what it has, and nothing of the next one.
+#[test]
+fn operations_have_their_parts() {
+    let disk = SimDisk::new(1);
+    let db = Options::new().storage(Arc::new(disk.clone())).segment_bytes(8192).open("data").unwrap();
+    let users = db.keyspace("users").unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put_in(&users, "k", "vv");
+    batch.delete("gone");
+    db.write(batch).unwrap();
+    db.drop_keyspace("users").unwrap();
+    db.close().unwrap();
+    let (name, bytes) = files(&disk).into_iter().find(|(name, _)| name.ends_with(".wal")).unwrap();
+    let mut told: Vec<(&str, Value)> = Vec::new();
+    for piece in pieces(&name, &bytes) {
+        if piece.of.starts_with("record") && ["op", "keyspace", "key", "value", "name"].contains(&piece.field)
+        {
+            told.push((piece.field, piece.value));
+        }
+    }
+    let number = Value::Number;
+    let op = |text: &str| ("op", Value::Text(text.to_owned()));
+    let expected = [
+        op("2, create keyspace"),
+        ("keyspace", number(1)),
+        ("name", Value::Bytes),
+        op("0, put"),
+        ("keyspace", number(1)),
+        ("key", Value::Bytes),
+        ("value", Value::Bytes),
+        op("1, delete"),
+        ("keyspace", number(0)),
+        ("key", Value::Bytes),
+        op("3, drop keyspace"),
+        ("keyspace", number(1)),
+    ];
+    assert_eq!(told, expected);
+}
+
 fn flaw_of<'a>(pieces: &'a [Piece], of: &str, field: &str) -> Option<&'a str> {
     let found = pieces.iter().find(|piece| piece.of == of && piece.field == field);
     found.unwrap_or_else(|| panic!("no {field} of {of}: {pieces:?}")).flaw.as_deref()
