@@ -436,7 +436,7 @@ fn drops() {
             })
             .collect();
         let writer = {
-            let users = users.clone();
+            let (db, users) = (db.clone(), users.clone());
             thread::spawn(move || {
                 let (mut last, mut refused) = (Lsn::ZERO, false);
                 for number in ["1", "2", "3"] {
@@ -445,7 +445,11 @@ fn drops() {
                             assert!(!refused, "it was gone");
                             last = lsn;
                         }
-                        Err(Error::UnknownKeyspace { .. } | Error::Poisoned { .. }) => refused = true,
+                        Err(Error::UnknownKeyspace { .. }) => {
+                            refused = true;
+                            assert_eq!(db.keyspaces(), ["default"], "told before it could be seen");
+                        }
+                        Err(Error::Poisoned { .. }) => refused = true,
                         Err(other) => panic!("{other}"),
                     }
                 }

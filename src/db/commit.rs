@@ -374,6 +374,10 @@ impl Work for Writing<'_> {
             return Ok(Err(refusal.clone()));
         }
         let lsn = match write.outcome.result() {
+            Some(Err(error @ Error::UnknownKeyspace { .. })) => {
+                self.store.wait_for_drops(self.wal, &write.batch)?;
+                return Err(error);
+            }
             Some(result) => result?,
             // Nobody waits for a leader once the log is poisoned: what is visible by now is so for good.
             None => {

@@ -24,7 +24,7 @@ use crate::format::record::RecordKind;
 use crate::format::{KeyspaceId, Op, batch_body};
 use crate::lsn::Lsn;
 use crate::recovery::Source;
-use crate::wal::{LogReader, Record, Records, check_given_out, look_again};
+use crate::wal::{LogReader, Record, Records, Wal, check_given_out, look_again};
 
 /// A batch that was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,17 +51,30 @@ impl Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Wanted {
     keyspace: Option<KeyspaceId>,
-    prefix: Vec<u8>,
+    /// A key begins with each of them. Empty ones are left out.
+    prefixes: Vec<Vec<u8>>,
 }
 
 impl Wanted {
+    fn of(keyspace: KeyspaceId) -> Wanted {
+        Wanted { keyspace: Some(keyspace), prefixes: Vec::new() }
+    }
+
+    fn only(mut self, prefix: &[u8]) -> Wanted {
+        self.prefixes.extend((!prefix.is_empty()).then(|| prefix.to_vec()));
+        self
+    }
+
     fn has(&self, op: &Op<'_>) -> bool {
-        let (keyspace, key) = match op {
-            Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => (*keyspace, Some(*key)),
-            Op::CreateKeyspace { id, .. } | Op::DropKeyspace { id } => (*id, None),
+        let (keyspace, is_wanted) = match op {
+            Op::Put { keyspace, key, .. } | Op::Delete { keyspace, key } => {
+                (*keyspace, self.prefixes.iter().all(|prefix| key.starts_with(prefix)))
+            }
+            Op::CreateKeyspace { id, .. } => (*id, self.prefixes.is_empty()),
+            // It takes the keys that begin so with all others.
+            Op::DropKeyspace { id } => (*id, true),
         };
-        self.keyspace.is_none_or(|wanted| wanted == keyspace)
-            && key.map_or(self.prefix.is_empty(), |key| key.starts_with(&self.prefix))
+        is_wanted && self.keyspace.is_none_or(|wanted| wanted == keyspace)
     }
 }
 
@@ -97,8 +110,8 @@ pub struct Changes {
     /// All below was given out, or is not wanted.
     next: Lsn,
     wanted: Wanted,
-    /// A record that holds no batch: the feed does not get past it.
-    undecodable: Option<Error>,
+    /// A record that holds no batch, or one of the archive that cannot be read: the feed does not get past it.
+    failed: Option<Error>,
 }
 
 impl Db {
@@ -157,7 +170,7 @@ impl Db {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn watch_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Changes> {
-        let wanted = Wanted { keyspace: Some(KeyspaceId::DEFAULT), prefix: prefix.as_ref().to_vec() };
+        let wanted = Wanted::of(KeyspaceId::DEFAULT).only(prefix.as_ref());
         Changes::new(self.store(), self.visible_lsn().next(), wanted)
     }
 }
@@ -168,16 +181,15 @@ impl Keyspace {
     /// # Errors
     /// As [`Db::changes_since`].
     pub fn changes_since(&self, lsn: Lsn) -> Result<Changes> {
-        let wanted = Wanted { keyspace: Some(self.id()), prefix: Vec::new() };
-        Changes::new(self.store(), lsn.next(), wanted)
+        Changes::new(self.store(), lsn.next(), Wanted::of(self.id()))
     }
 
-    /// The changes from now on of those keys that begin so.
+    /// The changes from now on of those keys that begin so; and that the keyspace was dropped, with which it ends.
     ///
     /// # Errors
     /// As [`Db::changes_since`].
     pub fn watch_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Changes> {
-        let wanted = Wanted { keyspace: Some(self.id()), prefix: prefix.as_ref().to_vec() };
+        let wanted = Wanted::of(self.id()).only(prefix.as_ref());
         Changes::new(self.store(), self.store().tracker.visible().next(), wanted)
     }
 }
@@ -198,7 +210,7 @@ impl Changes {
             if next < oldest {
                 return Err(source.away.unwrap_or(Error::Compacted { oldest }));
             }
-            return Ok(Changes { store, before, log: None, next, wanted, undecodable: None });
+            return Ok(Changes { store, before, log: None, next, wanted, failed: None });
         };
         // ORDER: the log first. From here on it keeps what it has, and what it no longer had is in the archive.
         let (oldest, records) = loop {
@@ -209,7 +221,7 @@ impl Changes {
             }
         };
         let before = if next < oldest { Some(Changes::archived(&store, next, oldest)?) } else { None };
-        Ok(Changes { log: Some((oldest, records)), before, next, wanted, undecodable: None, store })
+        Ok(Changes { log: Some((oldest, records)), before, next, wanted, failed: None, store })
     }
 
     /// What the archive has before the log begins with `oldest`.
@@ -233,10 +245,11 @@ impl Changes {
         reader.of_trail(&source.shown, None).skip_segments_before(next)
     }
 
-    /// Leaves only the changes of keys that begin so.
+    /// Leaves only the changes of keys that begin so, of those that were wanted so far; and what drops a keyspace, and its keys
+    /// with it.
     #[must_use]
     pub fn only_prefix(mut self, prefix: impl AsRef<[u8]>) -> Changes {
-        self.wanted.prefix = prefix.as_ref().to_vec();
+        self.wanted = self.wanted.only(prefix.as_ref());
         self
     }
 
@@ -245,26 +258,28 @@ impl Changes {
         self.next.previous()
     }
 
-    /// The next change; waits for it if there is none yet. `None` if the time is up.
+    /// The next change; waits for it if there is none yet. `None` if the time is up. (To a store that was opened for reading
+    /// nothing more comes: there the iterator says sooner that this was all.)
     ///
     /// # Errors
     /// [`Error::Poisoned`] if there will be no other one before the store is opened again; [`Error::Closed`];
-    /// [`Error::Io`], [`Error::Corruption`] of the file that is read. Asked again it tries again; it never goes on behind what
-    /// cannot be read.
+    /// [`Error::Io`], [`Error::Corruption`] of the file that is read. Asked again it tries again (or, where it reads the
+    /// archive, or a store that was opened for reading, says the same again); it never goes on behind what cannot be read.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<Change>> {
         let began = Instant::now();
         loop {
             if let Some(change) = self.read()? {
                 return Ok(Some(change));
             }
-            let Some(wal) = &self.store.wal else { return Ok(None) };
-            wal.check_poison()?;
+            let wal = self.store.wal.as_deref();
+            wal.map_or(Ok(()), Wal::check_poison)?;
             let left = limit.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Ok(None);
             }
-            let is_there = || self.next <= self.store.durable().min(self.store.tracker.visible());
-            let is_over = || self.store.check_open().is_err() || wal.is_poisoned();
+            let is_there =
+                || wal.is_some() && self.next <= self.store.durable().min(self.store.tracker.visible());
+            let is_over = || self.store.check_open().is_err() || wal.is_some_and(Wal::is_poisoned);
             self.store.wait_moved(left, || is_there() || is_over());
         }
     }
@@ -272,7 +287,7 @@ impl Changes {
     /// The next change that is wanted, if there is one yet.
     fn read(&mut self) -> Result<Option<Change>> {
         self.store.check_open()?;
-        if let Some(error) = &self.undecodable {
+        if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         while let Some(record) = self.read_record()? {
@@ -300,7 +315,8 @@ impl Changes {
         while let Some(reader) = self.before.as_mut().filter(|_| self.next < begin) {
             match reader.next() {
                 Some(record) if record.as_ref().is_ok_and(|record| record.lsn < self.next) => {}
-                Some(record) => return record.map(Some),
+                Some(Err(error)) => return Err(self.failed.insert(error).clone()),
+                Some(Ok(record)) => return Ok(Some(record)),
                 None if self.log.is_none() => return Ok(None),
                 None => return Err(Error::Compacted { oldest: begin }),
             }
@@ -314,7 +330,7 @@ impl Changes {
         let file: PathBuf = self.store.dir.path().join(&*record.file);
         let error =
             Error::corruption(&file, record.offset, Some(record.lsn), CorruptionKind::BatchBody, None);
-        self.undecodable.insert(error).clone()
+        self.failed.insert(error).clone()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use super::commit::{Unpublished, Write};
 use super::upkeep::Upkeep;
+use crate::batch::SealedBatch;
 use crate::catalog::{Catalog, DEFAULT_KEYSPACE, NoSuchKeyspace, Space};
 use crate::error::{Error, Result};
 use crate::event::{Event, Events, span};
@@ -121,7 +122,7 @@ impl Store {
         let space = space?;
         wal.wait_durable(space.created)?;
         self.publish(wal);
-        self.wait_published(wal, space.created)?;
+        self.wait_written(wal, space.created)?;
         Ok(space)
     }
 
@@ -134,12 +135,29 @@ impl Store {
         written
     }
 
+    /// Waits until a record is visible, and then has the background look whether a checkpoint is due.
+    fn wait_written(&self, wal: &Wal, lsn: Lsn) -> Result<()> {
+        self.wait_published(wal, lsn)?;
+        if let Some(upkeep) = &self.upkeep {
+            upkeep.wrote();
+        }
+        Ok(())
+    }
+
     fn create_keyspace(&self, wal: &Wal, name: &str) -> Result<Arc<Space>> {
         let Some(id) = self.catalog.next_id() else {
             let limit = u64::from(u32::MAX);
             return Err(Error::TooLarge { what: "number of the next keyspace", size: limit + 1, limit });
         };
-        self.log_op(wal, Op::CreateKeyspace { id, name })?;
+        self.log_op(wal, Op::CreateKeyspace { id, name }).map_err(|error| match error {
+            // It was the caller who chose the name, and not the record around it.
+            Error::TooLarge { size, limit, .. } => {
+                let name_bytes = name.len() as u64;
+                let limit = limit.saturating_sub(size.saturating_sub(name_bytes));
+                Error::TooLarge { what: "keyspace's name", size: name_bytes, limit }
+            }
+            error => error,
+        })?;
         self.catalog.get(id).map_err(|NoSuchKeyspace(id)| self.unknown_keyspace(id))
     }
 
@@ -158,7 +176,7 @@ impl Store {
             self.with_turn(wal, || self.log_op(wal, Op::DropKeyspace { id: space.id })).map(Some)
         });
         if let Some(lsn) = dropped? {
-            self.wait_published(wal, lsn)?;
+            self.wait_written(wal, lsn)?;
             return Ok(lsn);
         }
         if self.catalog.find_at(name, self.tracker.visible()).is_some() {
@@ -174,6 +192,17 @@ impl Store {
             return Ok(());
         }
         Err(Error::UnknownKeyspace { name: space.name.to_string() })
+    }
+
+    /// Returns when everybody sees that those keyspaces of a batch are dropped that are. A drop that comes to nothing, because
+    /// its sync fails, is an error here: nobody may be told of it.
+    pub(super) fn wait_for_drops(&self, wal: &Wal, batch: &SealedBatch) -> Result<()> {
+        for space in batch.changes().filter_map(|(id, ..)| self.catalog.get(id).ok()) {
+            if space.dropped() < Lsn::MAX {
+                self.wait_published(wal, space.dropped())?;
+            }
+        }
+        Ok(())
     }
 
     /// The error for a keyspace that cannot be written to.

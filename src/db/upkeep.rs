@@ -206,6 +206,8 @@ impl Upkeep {
         let old = self.manifest();
         let last = newest(&old).map_or(Lsn::ZERO, Checkpoint::lsn);
         if lsn <= last {
+            drop(snapshot);
+            self.catalog.forget_dropped();
             self.is_due_after(appended, due_after(&old));
             return Ok(last);
         }

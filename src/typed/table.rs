@@ -93,7 +93,8 @@ impl<K: OwnedKey, V: Serialize + DeserializeOwned> Table<K, V> {
     /// The value of a key.
     ///
     /// # Errors
-    /// [`Error::Mistyped`] if it is not one of type `V`; [`Error::Closed`].
+    /// [`Error::Mistyped`] if it is not one of type `V`; [`Error::UnknownKeyspace`] if the keyspace was dropped;
+    /// [`Error::Closed`].
     pub fn get<Q: Key + ?Sized>(&self, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -105,7 +106,7 @@ impl<K: OwnedKey, V: Serialize + DeserializeOwned> Table<K, V> {
     /// True if there is the key.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::UnknownKeyspace`] if the keyspace was dropped; [`Error::Closed`].
     pub fn contains<Q: Key + ?Sized>(&self, key: &Q) -> Result<bool>
     where
         K: Borrow<Q>,
@@ -209,7 +210,7 @@ impl<K: OwnedKey, V: Serialize + DeserializeOwned> Table<K, V> {
     /// The table within a transaction.
     ///
     /// # Errors
-    /// [`Error::UnknownKeyspace`] for a table of another store.
+    /// As [`Transaction::keyspace`].
     ///
     /// ```
     /// use forelog::Db;

@@ -73,6 +73,7 @@ fn read_record(reader: &mut SegmentReader) -> Result<Result<Record, NoRecord>> {
 pub struct Records {
     log: Arc<Log>,
     next: Lsn,
+    /// Stands before `next`.
     reader: Option<BoundedReader>,
     /// Keeps what is to be read: moved on with each segment.
     pin: Pin,
@@ -110,15 +111,16 @@ impl Records {
         }
         let (base, until) = self.log.segment_of(self.next)?;
         self.pin = self.log.pin(self.next)?;
-        let reader = SegmentReader::new(Segment::open(&self.log.dir, base, Access::Read)?);
-        let BoundedReader { reader, .. } = self.reader.insert(BoundedReader { reader, until, cuts });
-        reader.skip_to(self.next)?;
-        let at = reader.position();
-        read_record(reader)?.map_err(|found| {
+        let mut reader = SegmentReader::new(Segment::open(&self.log.dir, base, Access::Read)?);
+        let at = reader.skip_to(self.next)?;
+        let record = read_record(&mut reader)?.map_err(|found| {
             let kind = if let NoRecord::Flaw(kind) = found { kind } else { CorruptionKind::RecordHeader };
             let evidence = Evidence { lsn: self.log.durable(), source: EvidenceSource::Memory };
             Error::corruption(reader.segment().file.path(), at.offset, Some(at.lsn), kind, Some(evidence))
-        })
+        })?;
+        // Kept only where it has come to the next record: whoever asks again after a failure must not go on from elsewhere.
+        self.reader = Some(BoundedReader { reader, until, cuts });
+        Ok(record)
     }
 }
 

@@ -190,10 +190,12 @@ impl Window {
             None => {
                 let rest =
                     usize::try_from(segment.header.file_len.saturating_sub(offset)).unwrap_or(usize::MAX);
-                self.bytes.resize(len.max(WINDOW_BYTES).min(rest), 0);
-                self.at = offset;
-                let filled = segment.file.read_at(&mut self.bytes, offset)?;
-                self.bytes.truncate(filled);
+                // After a failure nothing is in here: what `read_at` has left would pass for the file's.
+                let mut bytes = std::mem::take(&mut self.bytes);
+                bytes.resize(len.max(WINDOW_BYTES).min(rest), 0);
+                let filled = segment.file.read_at(&mut bytes, offset)?;
+                bytes.truncate(filled);
+                *self = Window { at: offset, bytes };
                 0
             }
         };
