@@ -126,7 +126,7 @@ fn after_a_failed_read_it_goes_on_where_it_was() {
             let mut lsns: Vec<u64> =
                 feed.by_ref().take(told).map(|change| change.unwrap().lsn.get()).collect();
             disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Read).at(at));
-            while let Some(change) = feed.next() {
+            for change in feed.by_ref() {
                 match change {
                     Ok(change) => lsns.push(change.lsn.get()),
                     Err(_) => failures += 1,
