@@ -167,7 +167,7 @@ impl Store {
         let _waking = wal.waking(&self.keeper);
         wal.check_poison()?;
         if name == DEFAULT_KEYSPACE {
-            let reason = "every store has the default one; `remove_range(..)` removes its keys".to_owned();
+            let reason = "every store has the default one, which stays; its keys can be removed".to_owned();
             return Err(Error::InvalidOption { option: "keyspace", reason });
         }
         let dropped = self.queue.alone(|| {

@@ -81,6 +81,28 @@ fn keyspaces() {
 }
 
 /// `why` tells keyspaces apart that have had the same name, and the log says when each came and went.
+/// A name can be any text, and what is printed of it is read back.
+#[test]
+fn names_of_keyspaces_are_read_back() {
+    let place = Place::new();
+    let (spaced, tabbed) = ("we ird \"q\"", "ta\tb");
+    place.ok(&["put", "demo", "--keyspace", spaced, "k", "1"]);
+    place.ok(&["put", "demo", "--escaped", "--keyspace", "ta\\tb", "k", "2"]);
+    place.says(&["get", "demo", "k", "--keyspace", tabbed], "2\n");
+    let table = place.ok(&["keyspaces", "demo", "-f", "table"]).text();
+    for word in table.lines().skip(2) {
+        let line = format!("count --keyspace {}", word.trim_end());
+        place.says(&["exec", "demo", "-c", &line], "1\n");
+    }
+    let plain = place.ok(&["keyspaces", "demo", "-f", "plain"]).text();
+    assert_eq!(plain, format!("default\n{spaced}\nta\\tb\n"));
+    place.ok(&["drop", "demo", "--escaped", plain.lines().last().unwrap()]);
+    let missing = place.fails(&["get", "demo", "k", "--keyspace", tabbed], 2, "usage");
+    let told = missing["error"].as_str().unwrap();
+    assert_eq!(told, "there is no keyspace ta\\tb; `keyspaces` names those that there are");
+    place.fails(&["put", "demo", "--escaped", "--keyspace", "\\xff", "k", "1"], 2, "usage");
+}
+
 #[test]
 fn a_keyspace_is_dropped() {
     let place = Place::with(&[("k", "default")]);

@@ -42,6 +42,24 @@ fn a_power_cut_takes_what_was_not_synced() {
     assert!(!text.contains(r#""key":"b","value""#));
 }
 
+/// By its name, and as what it is: durable, whatever is asked of writes.
+#[test]
+fn a_crash_tells_which_keyspace_was_dropped() {
+    let ran = lab(&[
+        ".durability buffered",
+        "put --keyspace users k 1",
+        "put a 1",
+        "drop users",
+        "crash",
+        "recover",
+    ]);
+    let rows = ran.json().into_iter().filter(|row| row.get("survived").is_some());
+    let told: Vec<String> = rows.map(|row| format!("{} {}", row["written"], row["acknowledged"])).collect();
+    for expected in ["\"keyspace users\" \"sync\"", "\"put a\" \"buffered\"", "\"drop users\" \"sync\""] {
+        assert!(told.iter().any(|row| row == expected), "{told:?}");
+    }
+}
+
 #[test]
 fn the_death_of_a_process_takes_nothing() {
     let found = fates(&[&PUTS[..], &["crash --process", "recover"]].concat());

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use forelog::{Error, Lsn};
 use serde::Serialize;
 
+use crate::escape;
 use crate::output::say;
 
 /// How a command ended that did what it was asked.
@@ -127,7 +128,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Store(Error::UnknownKeyspace { name }) => {
-                write!(f, "there is no keyspace {name}; `put --keyspace {name}` creates it")
+                let name = escape::word(name.as_bytes());
+                write!(f, "there is no keyspace {name}; `keyspaces` names those that there are")
             }
             Failure::Store(error) if is_full(error) => {
                 write!(f, "{error}; what was acknowledged is safe: make room on that disk, and try again")

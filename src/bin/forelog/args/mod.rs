@@ -47,7 +47,7 @@ pub struct Globals {
     /// How many threads open a store [default: one for each processor]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub recovery_threads: Option<u16>,
-    /// Take the escapes of the shell in keys and values: \n, \x00
+    /// Take the escapes of the shell in keys, values and names of keyspaces: \n, \x00
     #[arg(long, global = true)]
     pub escaped: bool,
     /// Show lengths instead of keys and values
@@ -70,6 +70,12 @@ impl Globals {
         }
         escape::unescape(literal)
             .map_err(|flaw| Failure::Usage(format!("{:?}: {flaw}", argument.to_string_lossy())))
+    }
+
+    /// The name that an argument stands for.
+    pub fn name(&self, argument: &str) -> Result<String, Failure> {
+        let bytes = self.bytes(argument.as_ref())?;
+        String::from_utf8(bytes).map_err(|_| Failure::Usage(format!("{argument:?}: a name is UTF-8")))
     }
 
     /// Says something that is neither an answer nor an error, unless `-q` was given.
@@ -175,8 +181,8 @@ pub struct InKeyspace {
 
 impl InKeyspace {
     /// The name that was given.
-    pub fn name(&self) -> Option<&str> {
-        self.keyspace.as_deref()
+    pub fn name(&self, globals: &Globals) -> Result<Option<String>, Failure> {
+        self.keyspace.as_deref().map(|name| globals.name(name)).transpose()
     }
 }
 

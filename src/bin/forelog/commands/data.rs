@@ -22,7 +22,7 @@ pub fn run_put(args: &Put, app: &mut App) -> Result<Outcome, Failure> {
         (None, None) => return Err(Failure::Usage("a value is missing".to_owned())),
     };
     let db = store::open_to_write(&args.dir, &app.globals)?;
-    let space = store::keyspace_to_write(&db, args.keyspace.name())?;
+    let space = store::keyspace_to_write(&db, args.keyspace.name(&app.globals)?.as_deref())?;
     let outcome = put(&space, &key, &value, &mut app.out)?;
     store::close(db, &app.globals)?;
     Ok(outcome)
@@ -31,7 +31,7 @@ pub fn run_put(args: &Put, app: &mut App) -> Result<Outcome, Failure> {
 pub fn run_get(args: &Key, app: &mut App) -> Result<Outcome, Failure> {
     let key = app.globals.bytes(&args.key)?;
     let db = store::open_to_read(&args.dir, &app.globals)?;
-    let space = store::keyspace_to_read(&db, args.keyspace.name())?;
+    let space = store::keyspace_to_read(&db, args.keyspace.name(&app.globals)?.as_deref())?;
     let outcome = get(&space, &key, &mut app.out)?;
     store::leave(db);
     Ok(outcome)
@@ -40,15 +40,16 @@ pub fn run_get(args: &Key, app: &mut App) -> Result<Outcome, Failure> {
 pub fn run_del(args: &Key, app: &mut App) -> Result<Outcome, Failure> {
     let key = app.globals.bytes(&args.key)?;
     let db = store::open_to_write(&args.dir, &app.globals)?;
-    let space = store::keyspace_to_read(&db, args.keyspace.name())?;
+    let space = store::keyspace_to_read(&db, args.keyspace.name(&app.globals)?.as_deref())?;
     let outcome = del(&space, &key, &mut app.out)?;
     store::close(db, &app.globals)?;
     Ok(outcome)
 }
 
 pub fn run_drop(args: &Drop, app: &mut App) -> Result<Outcome, Failure> {
+    let name = app.globals.name(&args.name)?;
     let db = store::open_existing(&args.dir, Arc::new(RealDisk), &app.globals)?;
-    let outcome = written(db.drop_keyspace(&args.name)?, &mut app.out)?;
+    let outcome = written(db.drop_keyspace(&name)?, &mut app.out)?;
     store::close(db, &app.globals)?;
     Ok(outcome)
 }

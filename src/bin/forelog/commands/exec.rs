@@ -12,7 +12,8 @@ use crate::shell::{script, with_session};
 pub fn run(args: &Exec, app: &mut App) -> Result<Outcome, Failure> {
     let mut lines = lines(args)?;
     let on_failure = if args.keep_going { script::OnFailure::GoOn } else { script::OnFailure::Stop };
-    let keyspace = args.keyspace.name();
+    let keyspace = args.keyspace.name(&app.globals)?;
+    let keyspace = keyspace.as_deref();
     with_session(&args.dir, keyspace, CreateMode::IfMissing, app, |session| {
         script::run(session, &mut *lines, on_failure)
     })

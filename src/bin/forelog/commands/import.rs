@@ -40,7 +40,7 @@ pub fn run(args: &Import, app: &mut App) -> Result<Outcome, Failure> {
     let begun = Instant::now();
     let db = store::open_to_write(&args.dir, &app.globals)?;
     let mut import = Importing {
-        writer: Writer::new(&db, args.keyspace.name())?,
+        writer: Writer::new(&db, args.keyspace.name(&app.globals)?.as_deref())?,
         acknowledge: args.progress == args::Progress::Json,
         durability: app.globals.durability,
         bar: Progress::new(

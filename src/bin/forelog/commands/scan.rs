@@ -24,7 +24,7 @@ pub fn run_scan(args: &args::Scan, app: &mut App) -> Result<Outcome, Failure> {
         keys_only: args.keys_only,
     };
     let db = store::open_to_read(&args.dir, globals)?;
-    let space = store::keyspace_to_read(&db, args.keyspace.name())?;
+    let space = store::keyspace_to_read(&db, args.keyspace.name(&app.globals)?.as_deref())?;
     let outcome = scan(&space, request, &mut app.out)?;
     store::leave(db);
     Ok(outcome)
@@ -33,7 +33,7 @@ pub fn run_scan(args: &args::Scan, app: &mut App) -> Result<Outcome, Failure> {
 pub fn run_count(args: &Count, app: &mut App) -> Result<Outcome, Failure> {
     let keys = Keys { prefix: app.globals.optional_bytes(args.prefix.as_ref())?, ..Keys::default() };
     let db = store::open_to_read(&args.dir, &app.globals)?;
-    let space = store::keyspace_to_read(&db, args.keyspace.name())?;
+    let space = store::keyspace_to_read(&db, args.keyspace.name(&app.globals)?.as_deref())?;
     let outcome = count(&space, keys, &mut app.out)?;
     store::leave(db);
     Ok(outcome)
@@ -137,7 +137,7 @@ pub fn count(space: &Keyspace, keys: Keys, out: &mut Output) -> Result<Outcome, 
 pub fn keyspaces(db: &Db, out: &mut Output) -> Result<Outcome, Failure> {
     let mut rows = out.rows(&["keyspace"])?;
     for name in db.keyspaces() {
-        rows.row(&[Cell::text(name)])?;
+        rows.row(&[Cell::Name(name.into())])?;
     }
     rows.finish()?;
     Ok(Outcome::Done)

@@ -16,8 +16,10 @@ pub type Fields<'a> = Vec<(&'static str, Cell<'a>)>;
 pub enum Cell<'a> {
     /// Content of the store: a key or a value. The only kind that `--redact` hides.
     Bytes(&'a [u8]),
-    /// A name, a time, a word of our own.
+    /// A time, a word of our own.
     Text(Cow<'a, str>),
+    /// A name that somebody has chosen: like content where it is read back, and never hidden.
+    Name(Cow<'a, str>),
     /// A whole number.
     Number(u64),
     /// A number with so many digits behind the point.
@@ -35,7 +37,7 @@ pub enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// A name, a time, a word of our own.
+    /// A time, a word of our own.
     pub fn text(text: impl Into<Cow<'a, str>>) -> Cell<'a> {
         Cell::Text(text.into())
     }
@@ -45,6 +47,7 @@ impl<'a> Cell<'a> {
         match self {
             Cell::Bytes(bytes) => Cell::Text(redacted(bytes).into()),
             Cell::Text(text) => Cell::Text(text.to_string().into()),
+            Cell::Name(name) => Cell::Name(name.to_string().into()),
             Cell::Number(number) => Cell::Number(*number),
             Cell::Decimal(number, digits) => Cell::Decimal(*number, *digits),
             Cell::Absent => Cell::Absent,
@@ -69,6 +72,7 @@ impl<'a> Cell<'a> {
     pub fn to_word(&self) -> String {
         match self {
             Cell::Bytes(bytes) => escape::word(bytes),
+            Cell::Name(name) => escape::word(name.as_bytes()),
             Cell::Words(cells) => {
                 let words: Vec<String> =
                     cells.iter().filter(|cell| !cell.is_absent()).map(Cell::to_word).collect();
@@ -82,7 +86,7 @@ impl<'a> Cell<'a> {
     pub fn to_text(&self) -> String {
         match self {
             Cell::Bytes(bytes) => escape::text(bytes),
-            Cell::Text(text) => escape::text(text.as_bytes()),
+            Cell::Text(text) | Cell::Name(text) => escape::text(text.as_bytes()),
             Cell::Number(number) => number.to_string(),
             Cell::Decimal(number, digits) => format!("{number:.digits$}"),
             Cell::Words(_) => self.to_word(),
@@ -94,7 +98,7 @@ impl<'a> Cell<'a> {
     pub fn to_bytes(&self) -> Cow<'_, [u8]> {
         match self {
             Cell::Bytes(bytes) => Cow::Borrowed(bytes),
-            Cell::Text(text) => Cow::Borrowed(text.as_bytes()),
+            Cell::Text(text) | Cell::Name(text) => Cow::Borrowed(text.as_bytes()),
             _ => Cow::Owned(self.to_text().into_bytes()),
         }
     }
@@ -106,7 +110,7 @@ impl<'a> Cell<'a> {
                 Ok(text) => write_json_text(name, text, sink),
                 Err(_) => write_json_text(&format!("{name}_base64"), &BASE64.encode(bytes), sink),
             },
-            Cell::Text(text) => write_json_text(name, text, sink),
+            Cell::Text(text) | Cell::Name(text) => write_json_text(name, text, sink),
             Cell::Words(_) => write_json_text(name, &self.to_word(), sink),
             Cell::Number(number) => write!(sink, "\"{name}\":{number}"),
             Cell::Decimal(number, _) if !number.is_finite() => write!(sink, "\"{name}\":null"),

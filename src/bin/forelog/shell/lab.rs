@@ -9,11 +9,12 @@
 //! Nothing is staged. What was written is read from the files, and so is what is left of it; what is synced, the engine
 //! said before it was thrown away, and what survives, the one that comes after it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forelog::format::record::RecordKind;
-use forelog::format::{Op, batch_body};
+use forelog::format::{KeyspaceId, Op, batch_body};
 use forelog::storage::{Access, Outcome, Rest, SimDisk, Storage, write_all_at};
 use forelog::wal::Record;
 use forelog::{Db, Durability, Lsn, Options, care};
@@ -180,15 +181,17 @@ impl Lab {
             Crash::Torn { rest, seed } => self.disk.power_cut(&Outcome::Random { seed, rest: Some(rest) }),
         };
         drop(db);
+        let names = names_in(&records);
         let new = records.iter().filter(|record| record.lsn > self.told);
-        let mut written: Vec<Written> = new.map(|record| self.written(&before, record, synced)).collect();
+        let mut written: Vec<Written> =
+            new.map(|record| self.written(&before, record, What::of(record, &names), synced)).collect();
         let read = records.last().map_or(self.told, |last| last.lsn.max(self.told));
         written.extend((read.get() + 1..=last.get()).map(|lsn| self.unreadable(Lsn::new(lsn), synced)));
         self.crashed = Some((crash, written));
         last.distance_from(synced)
     }
 
-    fn written(&self, before: &SimDisk, record: &Record, synced: Lsn) -> Written {
+    fn written(&self, before: &SimDisk, record: &Record, what: What, synced: Lsn) -> Written {
         let bytes = |disk: &SimDisk| {
             let file = disk.read_file(self.dir.join(&*record.file)).unwrap_or_default();
             let begin = usize::try_from(record.offset).unwrap_or(usize::MAX).min(file.len());
@@ -202,8 +205,10 @@ impl Lab {
             _ => Left::Some,
         };
         let promised = self.promised_for(record.lsn).filter(|_| record.kind == RecordKind::Data);
+        // Whatever is asked of writes, keyspaces are made and dropped durably.
+        let promised = promised.map(|asked| if what.is_of_keyspace() { Durability::Sync } else { asked });
         let lsn = record.lsn;
-        Written { lsn, what: What::of(record), promised, synced: lsn <= synced, left }
+        Written { lsn, what, promised, synced: lsn <= synced, left }
     }
 
     /// What is known of a record that a command has answered for, and that cannot be read.
@@ -248,15 +253,31 @@ struct What {
     more: usize,
 }
 
+/// The keyspaces that these records create.
+fn names_in(records: &[Record]) -> BTreeMap<KeyspaceId, String> {
+    let data = records.iter().filter(|record| record.kind == RecordKind::Data);
+    let ops = data.flat_map(|record| batch_body::ops(&record.payload).flatten());
+    ops.filter_map(
+        |op| if let Op::CreateKeyspace { id, name } = op { Some((id, name.to_owned())) } else { None },
+    )
+    .collect()
+}
+
 impl What {
-    fn of(record: &Record) -> What {
+    fn is_of_keyspace(&self) -> bool {
+        ["keyspace", "drop"].contains(&self.op)
+    }
+
+    fn of(record: &Record, names: &BTreeMap<KeyspaceId, String>) -> What {
         let mut ops = batch_body::ops(&record.payload).flatten();
         let (op, key) = match ops.next() {
             _ if record.kind != RecordKind::Data => (record.kind.name(), Vec::new()),
             Some(Op::Put { key, .. }) => ("put", key.to_vec()),
             Some(Op::Delete { key, .. }) => ("del", key.to_vec()),
             Some(Op::CreateKeyspace { name, .. }) => ("keyspace", name.as_bytes().to_vec()),
-            Some(Op::DropKeyspace { id }) => ("drop", format!("#{id}").into_bytes()),
+            Some(Op::DropKeyspace { id }) => {
+                ("drop", names.get(&id).cloned().unwrap_or_else(|| format!("#{id}")).into_bytes())
+            }
             None => ("nothing", Vec::new()),
         };
         What { op, key, more: ops.count() }

@@ -40,7 +40,8 @@ use trace::Trace;
 
 pub fn run(args: &Shell, app: &mut App) -> Result<Outcome, Failure> {
     let mode = if args.must_exist { CreateMode::Never } else { CreateMode::IfMissing };
-    with_session(&args.dir, args.keyspace.name(), mode, app, converse)
+    let keyspace = args.keyspace.name(&app.globals)?;
+    with_session(&args.dir, keyspace.as_deref(), mode, app, converse)
 }
 
 /// The lab: the shell on a simulated disk.

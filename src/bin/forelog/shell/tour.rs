@@ -160,8 +160,8 @@ const STEPS: &[Step] = &[
         title: "The life of a put",
         before: "A trace is told by the engine while it works.",
         lines: &[".trace on", "put user:2 bob", ".trace off"],
-        after: "Log first, memory second, and seen by readers last: once a reader can see a write that waits for its \
-                sync, no power cut can take it away. (The LSN before was a mark, which proved the first record while you \
+        after: "Log first, memory second, and seen by readers last: a write that asks for a sync is seen after it, so no \
+                power cut takes away what a reader has seen of it. (The LSN before was a mark, which proved the first record while you \
                 were looking at it.)",
     },
     Step {
