@@ -161,8 +161,9 @@ const STEPS: &[Step] = &[
         before: "A trace is told by the engine while it works.",
         lines: &[".trace on", "put user:2 bob", ".trace off"],
         after: "Log first, memory second, and seen by readers last: a write that asks for a sync is seen after it, so no \
-                power cut takes away what a reader has seen of it. (The LSN before was a mark, which proved the first record while you \
-                were looking at it.)",
+                power cut takes away what a reader has seen of it. (LSN 2 is a mark. It was \
+                written before you looked, so that the files prove the first record; nothing proves the mark itself yet, so \
+                `log` left it out.)",
     },
     Step {
         title: "Not waiting for the disk",
@@ -225,7 +226,8 @@ const STEPS: &[Step] = &[
             "checkpoint",
             "map",
         ],
-        after: "Opening loads the checkpoint and replays what comes behind it. What was before can still be read, in the archive.",
+        after: "Opening loads the checkpoint (15-2-0: LSN 15, manifest 2, part 0) and replays what comes behind it: nothing \
+                yet. What was before can still be read, in the archive.",
     },
     Step {
         title: "Where a value comes from",
