@@ -314,6 +314,7 @@ fn without_an_archive_what_was_pruned_is_compacted() {
 }
 
 /// Broken: src/db/feed.rs: `Some(base) if *base > next => compacted(*base),` to ``
+/// Broken: src/db/feed.rs: `Some(Err(error)) => return Err(self.failed.insert(error).clone()),` to `Some(Err(error)) => return Err(error),`
 #[test]
 fn an_archive_that_lacks_something_is_told_of() {
     let disk = SimDisk::new(1);
@@ -337,9 +338,11 @@ fn an_archive_that_lacks_something_is_told_of() {
     let told: Vec<_> = db.changes_since(Lsn::ZERO).unwrap().take(200).collect();
     let until = usize::try_from(last_of(segments[2])).unwrap();
     assert!(told[..until].iter().all(Result::is_ok));
-    assert!(told[until..].iter().all(Result::is_err) && told.len() == 200, "{:?}", told[until]);
-    let Err(Error::Corruption(found)) = &told[until] else { panic!() };
-    assert!(found.file.ends_with(segments[3]), "{}", found.file.display());
+    assert_eq!(told.len(), 200);
+    for told in &told[until..] {
+        let Err(Error::Corruption(found)) = told else { panic!("{told:?}") };
+        assert!(found.file.ends_with(segments[3]), "{}", found.file.display());
+    }
     disk.write_file(path(segments[3]), &sound);
 
     assert!(disk.remove_file(path(segments[1])));
@@ -355,7 +358,7 @@ fn an_archive_that_lacks_something_is_told_of() {
 /// A record whose checksums are right and that holds no batch is the work of another program: the feed says so each time it
 /// is asked, and does not go on behind it as if a commit were missing there.
 ///
-/// Broken: src/db/feed.rs: `self.undecodable.insert(error).clone()` to `error`
+/// Broken: src/db/feed.rs: `CorruptionKind::BatchBody, None); self.failed.insert(error).clone()` to `CorruptionKind::BatchBody, None); error`
 #[test]
 fn what_is_no_batch_stops_the_feed() {
     let disk = SimDisk::new(1);
