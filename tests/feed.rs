@@ -110,6 +110,32 @@ fn what_is_not_durable_is_not_told() {
     assert_eq!(told, [(lsn.get(), vec![(0, "a".to_owned(), Some("buffered".to_owned()))])]);
 }
 
+/// What a killed writer has left can be read, but a power cut may yet take it, and its LSN be given out again: a follower that
+/// had heard of the first would never hear of the second.
+///
+/// Broken: src/db/feed.rs: `source.plan(true)` to `source.plan(false)`
+#[test]
+fn what_a_killed_writer_has_left_is_told_when_it_is_durable() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    let durable = db.put("a", "1").unwrap();
+    disk.fail(Fault::new(FaultKind::Eio).on(OperationKind::Sync));
+    db.put("b", "2").unwrap_err();
+    let disk = disk.kill();
+    drop(db);
+    let told = |options: Options| {
+        let db = options.open(DIR).unwrap();
+        let told: Vec<u64> =
+            all(&mut db.changes_since(Lsn::ZERO).unwrap()).iter().map(|told| told.0).collect();
+        (db.contains("b").unwrap(), told)
+    };
+    assert_eq!(told(by_hand(&disk).read_only(true)), (true, vec![durable.get()]));
+    assert_eq!(told(by_hand(&disk).beside_writer(true)), (false, vec![durable.get()]));
+    assert_eq!(told(by_hand(&disk)), (true, vec![1, 2]), "opening makes it durable");
+    let disk = disk.power_cut(&Outcome::None);
+    assert_eq!(told(by_hand(&disk).read_only(true)), (true, vec![1, 2]));
+}
+
 /// A read that failed once: the feed had found its segment, and stood at the beginning of that instead of where it was to
 /// go on. It told old changes a second time, and took them for the newest.
 ///
@@ -293,6 +319,35 @@ fn what_was_pruned_is_read_from_the_archive() {
         told.extend(feed.map(|change| change.unwrap().lsn.get()));
         let expected: Vec<u64> = written.keys().copied().chain(more).collect();
         assert_eq!(told, expected);
+    }
+}
+
+/// A store that was opened beside a writer keeps nothing there: what it had planned to read goes into the archive under its
+/// hands. Its feed said that it was removed. Without an archive that is so.
+///
+/// Broken: src/db/feed.rs: `if self.log.is_none() && self.looked_at != Some(self.next)` to `if false`
+#[test]
+fn beside_a_writer_it_follows_into_the_archive() {
+    for archive in [Some(ARCHIVE.as_ref()), None] {
+        let disk = SimDisk::new(1);
+        let db = by_hand(&disk).archive(archive).keep_checkpoints(1).open(DIR).unwrap();
+        let lsns: Vec<u64> =
+            (0..60).map(|number| db.put(format!("{number}"), "v".repeat(300)).unwrap().get()).collect();
+        db.mark().unwrap();
+        let beside = by_hand(&disk).beside_writer(true).open(DIR).unwrap();
+        let mut feed = beside.changes_since(Lsn::ZERO).unwrap();
+        let first = feed.next().unwrap().unwrap();
+        assert!(db.checkpoint().is_ok() && !db.prune(false).unwrap().kept.is_empty());
+        let mut told = vec![first.lsn.get()];
+        let end = feed.find_map(|change| change.map(|change| told.push(change.lsn.get())).err());
+        assert!(!disk.files().contains(&segment(1).into()));
+        if archive.is_some() {
+            assert!(end.is_none(), "{end:?}");
+            assert_eq!(told, lsns);
+        } else {
+            assert!(matches!(end, Some(Error::Compacted { .. })), "{end:?}");
+            assert!(matches!(feed.next(), Some(Err(Error::Compacted { .. }))), "as before");
+        }
     }
 }
 

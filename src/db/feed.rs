@@ -112,6 +112,8 @@ pub struct Changes {
     wanted: Wanted,
     /// A record that holds no batch, or one of the archive that cannot be read: the feed does not get past it.
     failed: Option<Error>,
+    /// Where the files were looked at once more. What goes wrong there again is told.
+    looked_at: Option<Lsn>,
 }
 
 impl Db {
@@ -200,17 +202,8 @@ impl Changes {
         check_given_out(next.previous(), store.last_lsn())?;
         let store = store.clone();
         let Some(wal) = &store.wal else {
-            let (source, before) = look_again(&store.dir, |live| {
-                let source = Source::find(&store.dir, None)?;
-                let before = source.plan(live).map_err(|error| source.told(error))?;
-                Ok((source, before))
-            })?;
-            let oldest = source.bases.first().copied().unwrap_or(Lsn::MAX);
-            let before = before.map(|reader| Changes::skip(reader, &source, next));
-            if next < oldest {
-                return Err(source.away.unwrap_or(Error::Compacted { oldest }));
-            }
-            return Ok(Changes { store, before, log: None, next, wanted, failed: None });
+            let before = Changes::without_log(&store, next)?;
+            return Ok(Changes { store, before, log: None, next, wanted, failed: None, looked_at: None });
         };
         // ORDER: the log first. From here on it keeps what it has, and what it no longer had is in the archive.
         let (oldest, records) = loop {
@@ -221,7 +214,31 @@ impl Changes {
             }
         };
         let before = if next < oldest { Some(Changes::archived(&store, next, oldest)?) } else { None };
-        Ok(Changes { log: Some((oldest, records)), before, next, wanted, failed: None, store })
+        Ok(Changes {
+            log: Some((oldest, records)),
+            before,
+            next,
+            wanted,
+            failed: None,
+            looked_at: None,
+            store,
+        })
+    }
+
+    /// What a store that was opened for reading, and its archive, have from `next` on; of that, what is proven to be
+    /// durable. Of what a killed writer has left a power cut may yet take the rest, and its LSNs be given out again.
+    fn without_log(store: &Store, next: Lsn) -> Result<Option<LogReader>> {
+        let (source, reader) = look_again(&store.dir, |_| {
+            let source = Source::find(&store.dir, None)?;
+            let reader = source.plan(true).map_err(|error| source.told(error))?;
+            Ok((source, reader))
+        })?;
+        let oldest = source.bases.first().copied().unwrap_or(Lsn::MAX);
+        let reader = reader.map(|reader| Changes::skip(reader, &source, next));
+        if next < oldest {
+            return Err(source.away.unwrap_or(Error::Compacted { oldest }));
+        }
+        Ok(reader)
     }
 
     /// What the archive has before the log begins with `oldest`.
@@ -315,6 +332,14 @@ impl Changes {
         while let Some(reader) = self.before.as_mut().filter(|_| self.next < begin) {
             match reader.next() {
                 Some(record) if record.as_ref().is_ok_and(|record| record.lsn < self.next) => {}
+                // Beside a writer: a segment was removed, or went into the archive, since they were looked at.
+                Some(Err(Error::Compacted { .. }))
+                    if self.log.is_none() && self.looked_at != Some(self.next) =>
+                {
+                    self.looked_at = Some(self.next);
+                    let again = Changes::without_log(&self.store, self.next);
+                    self.before = again.map_err(|error| self.failed.insert(error).clone())?;
+                }
                 Some(Err(error)) => return Err(self.failed.insert(error).clone()),
                 Some(Ok(record)) => return Ok(Some(record)),
                 None if self.log.is_none() => return Ok(None),

@@ -1,4 +1,4 @@
-//! When a write is acknowledged: [`Durability`], and how it is written as text.
+//! When a write is acknowledged: [`Durability`], and how it is written as text; how one write is done, [`WriteOptions`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -79,6 +79,26 @@ pub(crate) fn shortest_interval(wanted: impl Iterator<Item = Durability>) -> Opt
         Durability::Sync | Durability::Buffered => None,
     });
     delays.min()
+}
+
+/// How one write is done, where it differs from the store's options.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
+    pub(crate) durability: Option<Durability>,
+}
+
+impl WriteOptions {
+    /// As the store does it.
+    pub fn new() -> WriteOptions {
+        WriteOptions::default()
+    }
+
+    /// When this write is acknowledged.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> WriteOptions {
+        self.durability = Some(durability);
+        self
+    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 pub use self::checkpoints::DEFAULT_CHECKPOINT_AFTER_BYTES;
 pub(crate) use self::checkpoints::{CheckpointOptions, default_persisted};
-pub use self::durability::Durability;
 pub(crate) use self::durability::shortest_interval;
+pub use self::durability::{Durability, WriteOptions};
 use crate::error::{Error, Result};
 use crate::event::{Events, Listener};
 use crate::format::Checksum;
@@ -323,7 +323,9 @@ impl Options {
         self
     }
 
-    /// Opens for reading only: nothing on disk is changed, a torn tail is only left out, and there must be a store.
+    /// Opens for reading only: nothing on disk is changed, a torn tail is only left out, and there must be a store. What a
+    /// killed writer has left is shown as the next opening would keep it; until then a power cut may take what that writer
+    /// had not made durable ([`Db::durable_lsn`](crate::Db::durable_lsn) says what is proven to be).
     /// Many read-only handles may be open at once, but none beside one that writes (but see
     /// [`beside_writer`](Options::beside_writer)). Default: `false`.
     #[must_use]
@@ -332,9 +334,10 @@ impl Options {
         self
     }
 
-    /// Opens for reading only, as [`read_only`](Options::read_only) does, but beside a writer as well, who does not notice:
-    /// what is there is what was durable at some moment of the opening, and it stays so. For looking at a store that is in
-    /// use; whoever wants to follow it opens it again. Default: `false`.
+    /// Opens for reading only, as [`read_only`](Options::read_only) does, but beside a writer as well, who does not notice.
+    /// What is there is what is proven to be durable, whether a writer lives or not: it stays so, and may be less than the
+    /// next opening would keep. For looking at a store that is in use; whoever wants to follow it opens it again.
+    /// Default: `false`.
     ///
     /// ```
     /// use forelog::{Db, Options};
@@ -361,26 +364,6 @@ impl Options {
         self.segment_bytes.map_or(Ok(()), check_segment_bytes)?;
         check_recovery_threads(self.recovery_threads)?;
         check_durability(self.durability)
-    }
-}
-
-/// How one write is done, where it differs from the store's options.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WriteOptions {
-    pub(crate) durability: Option<Durability>,
-}
-
-impl WriteOptions {
-    /// As the store does it.
-    pub fn new() -> WriteOptions {
-        WriteOptions::default()
-    }
-
-    /// When this write is acknowledged.
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> WriteOptions {
-        self.durability = Some(durability);
-        self
     }
 }
 

@@ -178,19 +178,22 @@ pub(crate) fn open_read_only(dir: &Dir, options: &Options) -> Result<Recovered> 
 }
 
 /// The same without a lock, also beside a writer: with what is proven to be durable.
+///
+/// That nobody is at work when this begins says nothing: a writer may come meanwhile, and one that was killed has left
+/// what a power cut may yet take.
 pub(crate) fn open_beside_writer(dir: &Dir, options: &Options) -> Result<Recovered> {
     let started = Instant::now();
     options.check()?;
-    let mut recovered = wal::look_again(dir, |live| {
+    let mut recovered = wal::look_again(dir, |_| {
         check_is_store(dir, &dir.list()?)?;
-        load_by(dir, live, options)
+        load_by(dir, true, options)
     })?;
     recovered.report.took = started.elapsed();
     Ok(recovered)
 }
 
-/// Reads the store in a directory without a lock; `live` if a writer may be at work. What that writer has not proven
-/// to be durable is applied, but not published.
+/// Reads the store in a directory without a lock; `live` if a writer may be at work. What is not proven to be durable is
+/// applied then, but not published.
 pub(crate) fn load(dir: &Dir, live: bool) -> Result<Recovered> {
     load_by(dir, live, &Options::new())
 }

@@ -18,14 +18,17 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Looks at a log that a writer may be changing: `look` is told whether there is one.
 ///
 /// A segment may be added or go between two steps of a look, and a writer may come. So what went wrong while
-/// something changed is looked at again; what went wrong and stayed as it was is true.
+/// something changed is looked at again; what went wrong and stayed as it was is true. So is what went well, unless a writer
+/// has come: then what had been written may not have been all durable.
 pub(crate) fn look_again<T>(dir: &Dir, mut look: impl FnMut(bool) -> Result<T>) -> Result<T> {
     let mut looks = 0;
     loop {
         let before = (dir.list()?, is_live(dir)?);
         let result = look(before.1);
         looks += 1;
-        if result.is_ok() || before == (dir.list()?, is_live(dir)?) {
+        let after = (dir.list()?, is_live(dir)?);
+        let has_come = after.1 && !before.1;
+        if before == after || (result.is_ok() && !has_come) {
             return result;
         }
         if looks == MAX_LOOKS {
