@@ -162,8 +162,8 @@ fn each_state_can_be_restored() {
 
 /// Dropping writes to all that a transaction may have read there, keys that were absent and gaps included.
 ///
-/// Broken: src/db/reads.rs: `dropped(space).into_iter().chain(of_keys)` to `of_keys`
-/// Broken: src/db/reads.rs: `dropped(&self.space).or_else(|| self.space.table.changed_since(range, since))` to `self.space.table.changed_since(range, since)`
+/// Broken: src/db/reads.rs: `dropped(space, since).or_else(|| space.table.keys_changed_since(keys, since))` to `space.table.keys_changed_since(keys, since)`
+/// Broken: src/db/reads.rs: `dropped(&self.space, since).or_else(|| self.space.table.changed_since(range, since))` to `self.space.table.changed_since(range, since)`
 #[test]
 fn a_transaction_that_has_read_there_conflicts() {
     let reads: [fn(&forelog::TransactionKeyspace<'_>); 3] = [

@@ -256,7 +256,7 @@ fn refused(db: &Db, read: impl Fn(&Transaction), between: impl Fn(&Db)) -> bool 
     tx.commit().unwrap().is_err()
 }
 
-/// Broken: src/db/reads.rs: `of_keys.find(|lsn| *lsn > since).or_else(of_ranges)` to `of_ranges()`
+/// Broken: src/db/reads.rs: `of_keys.next().or_else(of_ranges)` to `of_ranges()`
 #[test]
 fn a_lost_update_is_refused() {
     let db = open();
@@ -303,7 +303,7 @@ fn write_skew_is_refused() {
     assert_eq!(db.iter().filter(|entry| entry.value() == b"on call").count(), 1);
 }
 
-/// Broken: src/db/reads.rs: `of_keys.find(|lsn| *lsn > since).or_else(of_ranges)` to `of_keys.find(|lsn| *lsn > since)`
+/// Broken: src/db/reads.rs: `of_keys.next().or_else(of_ranges)` to `of_keys.next()`
 #[test]
 fn a_phantom_is_refused() {
     let db = open();

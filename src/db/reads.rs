@@ -11,7 +11,7 @@
 //!
 //! LOCKS: a range's lock is a leaf, held for a few instructions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::memtable::{Entry, KeyRange};
 #[derive(Debug)]
 pub(super) struct Reads {
     pub(super) snapshot: Snapshot,
-    keys: BTreeMap<KeyspaceId, (Arc<Space>, HashSet<Vec<u8>>)>,
+    keys: BTreeMap<KeyspaceId, (Arc<Space>, BTreeSet<Vec<u8>>)>,
     ranges: Vec<Arc<Mutex<RangeRead>>>,
 }
 
@@ -51,7 +51,7 @@ impl Reads {
     }
 
     pub(super) fn key(&mut self, space: &Arc<Space>, key: &[u8]) {
-        let (_, keys) = self.keys.entry(space.id).or_insert_with(|| (space.clone(), HashSet::new()));
+        let (_, keys) = self.keys.entry(space.id).or_insert_with(|| (space.clone(), BTreeSet::new()));
         if !keys.contains(key) {
             keys.insert(key.to_vec());
         }
@@ -70,17 +70,16 @@ impl Reads {
     /// Dropping a keyspace writes to all of it.
     pub(super) fn written_since(&self) -> Option<Lsn> {
         let since = self.snapshot.lsn();
-        let mut of_keys = self.keys.values().flat_map(|(space, keys)| {
-            let of_keys = keys.iter().filter_map(|key| space.table.newest(key)).map(|newest| newest.lsn);
-            dropped(space).into_iter().chain(of_keys)
+        let mut of_keys = self.keys.values().filter_map(|(space, keys)| {
+            dropped(space, since).or_else(|| space.table.keys_changed_since(keys, since))
         });
         let of_ranges = || self.ranges.iter().find_map(|range| range.lock().written_since(since));
-        of_keys.find(|lsn| *lsn > since).or_else(of_ranges)
+        of_keys.next().or_else(of_ranges)
     }
 }
 
-fn dropped(space: &Space) -> Option<Lsn> {
-    Some(space.dropped()).filter(|lsn| *lsn < Lsn::MAX)
+fn dropped(space: &Space, since: Lsn) -> Option<Lsn> {
+    Some(space.dropped()).filter(|lsn| (since.next()..Lsn::MAX).contains(lsn))
 }
 
 impl RangeRead {
@@ -97,8 +96,9 @@ impl RangeRead {
     }
 
     fn written_since(&self, since: Lsn) -> Option<Lsn> {
-        let changed =
-            |range: &KeyRange| dropped(&self.space).or_else(|| self.space.table.changed_since(range, since));
+        let changed = |range: &KeyRange| {
+            dropped(&self.space, since).or_else(|| self.space.table.changed_since(range, since))
+        };
         let (start, end) = &self.asked;
         if self.all {
             return changed(&self.asked);

@@ -14,6 +14,7 @@
 //! filled from one in any order (see [`Memtable::apply`] and [`Memtable::take_in`]).
 //!
 //! ```
+//! use std::collections::BTreeSet;
 //! use std::ops::Bound;
 //! use std::sync::Arc;
 //!
@@ -32,6 +33,7 @@
 //! assert_eq!((lsn, value.as_deref()), (Lsn::new(2), Some(&b"new"[..])));
 //! let everything: KeyRange = (Bound::Unbounded, Bound::Unbounded);
 //! assert_eq!(table.changed_since(&everything, before.lsn()), Some(Lsn::new(2)));
+//! assert_eq!(table.keys_changed_since(&BTreeSet::from([b"a".to_vec()]), before.lsn()), Some(Lsn::new(2)));
 //!
 //! tracker.publish(Lsn::new(2));
 //! let mut entries: Range = table.range(everything, tracker.snapshot());

@@ -162,6 +162,12 @@ impl Memtable {
         (version.key() == key).then(|| Newest::of(version))
     }
 
+    /// Whether anything was applied to any of these keys after `since`, published or not: the LSN of such a change.
+    pub fn keys_changed_since(&self, keys: &BTreeSet<Vec<u8>>, since: Lsn) -> Option<Lsn> {
+        let newest = keys.iter().filter_map(|key| self.newest(key));
+        newest.map(|newest| newest.lsn).find(|lsn| *lsn > since)
+    }
+
     /// Whether anything in the range was applied after `since`, published or not: the LSN of such a change.
     pub fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn> {
         let interval = Interval::of(range);

@@ -1,6 +1,7 @@
 //! What collection frees, what it keeps, and that memory really returns.
 
-use std::ops::Bound;
+use std::collections::BTreeSet;
+use std::ops::{self, Bound};
 
 use forelog::memtable::{self, plain};
 
@@ -73,7 +74,12 @@ fn changes_are_found_through_splits_and_merges() {
     (0..500).for_each(|number: u32| store.put(number.to_be_bytes(), "old"));
     let since = store.tracker.snapshot();
     (500..1000).for_each(|number: u32| store.put(number.to_be_bytes(), "new"));
+    let keys = |numbers: ops::Range<u32>| -> BTreeSet<Vec<u8>> {
+        numbers.map(|number| number.to_be_bytes().to_vec()).collect()
+    };
     for number in 0..1000 {
+        let of_keys = |numbers| store.table.keys_changed_since(&keys(numbers), since.lsn()).is_some();
+        assert_eq!((of_keys(number..number + 1), of_keys(0..number + 1)), (number >= 500, number >= 500));
         assert_eq!(store.table.changed_since(&one(number), since.lsn()).is_some(), number >= 500, "{number}");
     }
     drop(since);
@@ -86,6 +92,9 @@ fn changes_are_found_through_splits_and_merges() {
     for number in 0..1000 {
         assert_eq!(store.table.changed_since(&one(number), since.lsn()).is_some(), number == 950, "{number}");
     }
+    let newest = Some(store.tracker.visible());
+    assert_eq!(store.table.keys_changed_since(&keys(0..1000), since.lsn()), newest);
+    assert_eq!(store.table.keys_changed_since(&keys(0..950), since.lsn()), None);
     assert_eq!(store.table.changed_since(&ALL, since.lsn()), Some(store.tracker.visible()));
 }
 

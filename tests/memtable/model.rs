@@ -1,6 +1,6 @@
 //! Random histories against a model that keeps every version ever written, for both forms of the table.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -201,12 +201,22 @@ impl<T: Table> History<T> {
             Step::Changed { snapshot, range: (from, to) } => {
                 let snapshot = self.snapshot(snapshot);
                 let range = (Bound::Included(key(from)), Bound::Excluded(key(to)));
-                let is_change =
-                    |(lsn, key): &(u64, &[u8])| *lsn > snapshot.lsn().get() && key_in(&range, key);
-                let changes: Vec<u64> = self.applied().filter(is_change).map(|(lsn, _)| lsn).collect();
-                match self.table.changed_since(&range, snapshot.lsn()) {
-                    Some(lsn) => assert!(changes.contains(&lsn.get())),
-                    None => assert!(changes.is_empty()),
+                // Of the range all, and of its keys every second one, as if each had been asked for.
+                let keys: BTreeSet<Vec<u8>> =
+                    (from..to).step_by(2).map(key).filter(|key| key_in(&range, key)).collect();
+                let since = snapshot.lsn();
+                let changes = |is_asked: &dyn Fn(&[u8]) -> bool| -> Vec<u64> {
+                    let changed = self.applied().filter(|(lsn, key)| *lsn > since.get() && is_asked(key));
+                    changed.map(|(lsn, _)| lsn).collect()
+                };
+                for (told, changes) in [
+                    (self.table.changed_since(&range, since), changes(&|key| key_in(&range, key))),
+                    (self.table.keys_changed_since(&keys, since), changes(&|key| keys.contains(key))),
+                ] {
+                    match told {
+                        Some(lsn) => assert!(changes.contains(&lsn.get())),
+                        None => assert!(changes.is_empty()),
+                    }
                 }
             }
             Step::Open { snapshot, range: (from, to) } => {

@@ -1,5 +1,6 @@
 //! What the tests share: the two forms behind one trait, and small words for long calls.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub(crate) trait Table: Send + Sync + 'static {
     fn get_at(&self, key: &[u8], at: Lsn) -> Option<Value>;
     fn newest(&self, key: &[u8]) -> Option<Newest>;
     fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn>;
+    fn keys_changed_since(&self, keys: &BTreeSet<Vec<u8>>, since: Lsn) -> Option<Lsn>;
     fn range(self: &Arc<Self>, range: KeyRange, snapshot: Snapshot) -> Self::Range;
     fn collect_garbage(&self, budget: usize) -> bool;
     fn stats(&self) -> MemtableStats;
@@ -43,6 +45,9 @@ macro_rules! table {
             }
             fn changed_since(&self, range: &KeyRange, since: Lsn) -> Option<Lsn> {
                 self.changed_since(range, since)
+            }
+            fn keys_changed_since(&self, keys: &BTreeSet<Vec<u8>>, since: Lsn) -> Option<Lsn> {
+                self.keys_changed_since(keys, since)
             }
             fn range(self: &Arc<Self>, range: KeyRange, snapshot: Snapshot) -> $range {
                 <$table>::range(self, range, snapshot)
