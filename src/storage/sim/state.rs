@@ -1,6 +1,6 @@
 //! The inside of the simulated disk, under its one lock: two images, what lies between them, and who uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(super) struct State {
     /// Which process owns the disk; handles of earlier ones are dead.
     pub(super) process: u64,
     pub(super) locks: Locks,
+    /// Files that somebody has changed past their user, who can vouch for nothing in them.
+    pub(super) placed: BTreeSet<FileId>,
     /// How many handles each file has: without a name it lives as long as one of them.
     open: BTreeMap<FileId, usize>,
 }
@@ -72,6 +74,7 @@ impl State {
             recorded: None,
             process: 0,
             locks: Locks::default(),
+            placed: BTreeSet::new(),
             open: BTreeMap::new(),
         }
     }
@@ -198,6 +201,7 @@ impl State {
     pub(super) fn place(&mut self, path: &Path, content: Option<Bytes>) {
         let file = self.cached.names.file(path).copied().unwrap_or(self.ambient.next_file);
         self.ambient.next_file = self.ambient.next_file.max(file + 1);
+        self.placed.insert(file);
         // No pending change may undo this: other names of the directory are saved with it, old bytes are overtaken.
         self.save(&Place::Dir(parent(path).to_owned()));
         self.pending.retain(|change| !change.is_of(&Place::File(file)));

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use forelog::format::record::RecordKind;
 use forelog::format::{KeyspaceId, Op, batch_body};
-use forelog::storage::{Access, Outcome, Rest, SimDisk, Storage, write_all_at};
+use forelog::storage::{Outcome, Rest, SimDisk};
 use forelog::wal::Record;
 use forelog::{Db, Durability, Lsn, Options, care};
 
@@ -152,18 +152,16 @@ impl Lab {
 
     /// Flips a bit of a file, as a disk does that rots: what was there, and what is. The file is synced.
     pub fn damage(&mut self, path: &Path, offset: u64) -> Result<(u8, u8), Failure> {
-        let found = self.site().read_at(path, offset, 1)?;
-        let [byte] = found[..] else {
+        let mut bytes = self.site().read(path)?;
+        let Some(byte) = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset)) else {
             return Err(Failure::Usage(format!("{} has no byte at {offset}", path.display())));
         };
-        let write = || {
-            let file = self.disk.open(path, Access::ReadWrite)?;
-            write_all_at(&*file, &[byte ^ 1], offset)?;
-            file.sync_all()
-        };
-        write().map_err(|source| Failure::file("write", path, source))?;
+        let before = *byte;
+        *byte ^= 1;
+        // Past the engine, which may be about to write there.
+        self.disk.write_file(path, &bytes);
         self.is_damaged = true;
-        Ok((byte, byte ^ 1))
+        Ok((before, before ^ 1))
     }
 
     /// Throws the engine away without a goodbye, and with it what the disk had not made durable. Returns how many records
