@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 
+use forelog::format::record::RECORD_HEADER_BYTES;
 use forelog::storage::{Fault, FaultKind, OperationKind, Outcome, SimDisk, Storage};
 use forelog::wal::LogStatus;
 use forelog::{Db, Durability, Error, Lsn, WriteBatch, WriteOptions, care};
@@ -131,6 +132,47 @@ fn a_keyspace_without_a_name_is_told() {
     let told = repair.actions.iter().find(|action| action.file == "keyspace 1").unwrap();
     assert!(told.action.ends_with("take its keys as keyspace recovered-1"), "{repair:?}");
     assert_eq!(db.keyspaces(), ["default", "recovered-1"]);
+}
+
+/// A name that was dropped and taken again went to the one that was dropped, if the records that say so are lost, and nobody was
+/// told that this may be.
+#[test]
+fn a_name_that_may_be_anothers_is_told() {
+    let disk = SimDisk::new(1);
+    let db = by_hand(&disk).open(DIR).unwrap();
+    db.keyspace("sound").unwrap().put("s", "1").unwrap();
+    let old = db.keyspace("users").unwrap();
+    old.put("u", "old").unwrap();
+    db.drop_keyspace("users").unwrap();
+    let new = db.keyspace("users").unwrap();
+    new.put("u", "new").unwrap();
+    db.keyspace("recovered-3").unwrap();
+    db.close().unwrap();
+    let path = segments(&disk)[0].clone();
+    let mut bytes = disk.read_file(&path).unwrap();
+    // The payloads of the two records between the two values.
+    let at = |what: &[u8]| bytes.windows(what.len()).position(|found| found == what).unwrap();
+    let names: Vec<usize> =
+        bytes.windows(5).enumerate().filter(|(_, five)| five == b"users").map(|(at, _)| at).collect();
+    let (dropped, created) = (at(b"old"), names[1]);
+    let drop_record = (dropped + 3).next_multiple_of(8) + RECORD_HEADER_BYTES;
+    bytes[drop_record] ^= 1;
+    bytes[created] ^= 1;
+    disk.write_file(&path, &bytes);
+    let (repair, db) = salvage(&disk);
+    assert_eq!(lost(&repair), [(5, Some(6))]);
+    let told = |id: &str| -> Vec<&str> {
+        repair.actions.iter().filter(|action| action.file == id).map(|action| &*action.action).collect()
+    };
+    assert!(
+        told("keyspace 2")[0].starts_with("keep its name, users, which may have been another's"),
+        "{repair:?}"
+    );
+    assert_eq!(told("keyspace 1").len(), 1, "it, too, is older than the one without a name");
+    // And the name that is planned is the one that it gets.
+    assert!(told("keyspace 3")[0].ends_with("take its keys as keyspace recovered-3-3"), "{repair:?}");
+    let value = |name: &str| db.find_keyspace(name).unwrap().get("u").unwrap().unwrap();
+    assert_eq!((&*value("users"), &*value("recovered-3-3")), (&b"old"[..], &b"new"[..]));
 }
 
 /// Segments with each other's names were called damaged and lost, although every byte of them is sound.

@@ -281,7 +281,23 @@ impl Pieces {
     /// The keyspaces of which keys are there and not the record that created them, by the names that they get.
     pub(super) fn nameless(&self) -> Vec<(KeyspaceId, String)> {
         let ids = self.tables.keys().filter(|id| !self.keyspaces.contains_key(id));
-        ids.map(|id| (*id, format!("recovered-{}", id.0))).collect()
+        ids.map(|id| (*id, self.free_name(*id))).collect()
+    }
+
+    fn free_name(&self, id: KeyspaceId) -> String {
+        let mut name = format!("recovered-{}", id.0);
+        while self.keyspaces.values().any(|(_, taken)| *taken == name) {
+            name += &format!("-{}", id.0);
+        }
+        name
+    }
+
+    /// The keyspaces of which nobody knows whether they had their name to the end: one without a name is younger, and may
+    /// have taken it after they were dropped.
+    pub(super) fn doubtful(&self) -> impl Iterator<Item = (KeyspaceId, &str)> {
+        let youngest = self.tables.keys().rfind(|id| !self.keyspaces.contains_key(id));
+        let named = self.keyspaces.iter().map(|(id, (_, name))| (*id, &**name));
+        named.filter(move |(id, _)| youngest.is_some_and(|youngest| id < youngest))
     }
 
     /// Writes all of it as a store.
@@ -291,9 +307,8 @@ impl Pieces {
         }
         for (id, (created, name)) in &self.keyspaces {
             let table = self.tables.remove(id).unwrap_or_else(|| self.catalog.new_table());
-            // A name can only be taken by chance.
-            let entered = self.catalog.create(*created, *id, name, table.clone());
-            entered.or_else(|_| self.catalog.create(*created, *id, &format!("{name}-{}", id.0), table)).ok();
+            // No name is there twice. What is refused has the number of the default keyspace: no store of ours says that.
+            self.catalog.create(*created, *id, name, table).ok();
         }
         let tracker = self.catalog.tracker().clone();
         tracker.publish(self.last_lsn);

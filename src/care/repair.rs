@@ -276,6 +276,13 @@ fn plan(dir: &Dir) -> Result<(Repair, Option<Pieces>)> {
             format!("its name is lost with the record that created it: take its keys as keyspace {name}");
         actions.push(RepairAction { file: format!("keyspace {id}"), action });
     }
+    for (id, name) in pieces.doubtful() {
+        let action = format!(
+            "keep its name, {name}, which may have been another's in the end: that it was dropped, and a younger one took \
+             the name, may have been said in what is lost"
+        );
+        actions.push(RepairAction { file: format!("keyspace {id}"), action });
+    }
     let lost = told(&pieces.lost);
     left.extend(pieces.unused_archive.clone().map(|(file, action)| RepairAction { file, action }));
     Ok((Repair { status, actions, left, in_place: false, lost }, Some(pieces)))
