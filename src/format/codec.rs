@@ -56,12 +56,44 @@ pub(crate) fn encode_value<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
 }
 
 /// Reads such a value, which must fill `bytes` exactly; otherwise why these are not its bytes.
+///
+/// What may be claimed depends on how many bytes there are, so that a few of another type do not make the decoder ask for
+/// gigabytes; and it is enough for any value that was encoded: the widest number, 16 bytes, may have taken one.
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    match bincode::serde::decode_from_slice(bytes, config::<LIMIT>()) {
+    const SMALL: usize = 1 << 16;
+    const LARGE: usize = 1 << 22;
+    match bytes.len() {
+        ..=SMALL => decode_claiming::<T, { 16 * SMALL }>(bytes),
+        len if len <= LARGE => decode_claiming::<T, { 16 * LARGE }>(bytes),
+        _ => decode_claiming::<T, { LIMIT.saturating_mul(16) }>(bytes),
+    }
+}
+
+fn decode_claiming<T: DeserializeOwned, const CLAIM: usize>(bytes: &[u8]) -> Result<T, String> {
+    match bincode::serde::decode_from_slice(bytes, config::<CLAIM>()) {
         Ok((value, taken)) if taken == bytes.len() => Ok(value),
         Ok((_, taken)) => Err(format!("{} bytes are left over", bytes.len() - taken)),
-        Err(DecodeError::UnexpectedEnd { .. }) => Err("the bytes end too early".to_owned()),
+        Err(DecodeError::UnexpectedEnd { .. } | DecodeError::LimitExceeded) => {
+            Err("the bytes end too early".to_owned())
+        }
         Err(DecodeError::OtherString(reason)) => Err(reason),
         Err(other) => Err(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Shows that what may be claimed is never less than a value needs.
+    use super::*;
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        // The widest numbers in the fewest bytes, around where more may be claimed.
+        for count in [0, 1, 65_530, 65_533, 65_534, 4_194_297, 4_194_299, 4_194_300] {
+            let bytes = encode_value(&vec![0_u128; count]).unwrap();
+            assert_eq!(decode_value::<Vec<u128>>(&bytes).map(|value| value.len()), Ok(count));
+        }
+        let claims_a_gigabyte = [0xfc, 0, 0, 0, 0x40];
+        assert_eq!(decode_value::<String>(&claims_a_gigabyte), Err("the bytes end too early".to_owned()));
     }
 }

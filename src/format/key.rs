@@ -172,9 +172,11 @@ impl OwnedKey for Vec<u8> {
         let mut found = Vec::new();
         loop {
             match take(bytes, 1)? {
-                [0] if take(bytes, 1)? == [0] => return Some(found),
-                // What follows a zero is either of these.
-                [0] => found.push(0),
+                [0] => match take(bytes, 1)? {
+                    [0] => return Some(found),
+                    [0xff] => found.push(0),
+                    _ => return None,
+                },
                 other => found.extend(other),
             }
         }
@@ -286,6 +288,9 @@ mod tests {
         }
         assert_eq!(decode::<[u8; 2]>(&[1]), None);
         assert_eq!(decode::<Option<u8>>(&[1]), None);
+        // Taken for a zero, it would be given out as a key that is not there.
+        assert_eq!(decode::<(String, u8)>(b"a\0\x07\0\0\x01"), None, "no escape");
+        assert_eq!(decode::<(String, u8)>(b"a\0\xff\0\0\x01"), Some(("a\0".to_owned(), 1)));
     }
 
     /// Bytes where zeros and 0xff, on which the escaping turns, are frequent.

@@ -43,7 +43,8 @@
 //! Where that is not enough, as when other programs read the values, encode them by something that names its fields, JSON
 //! for example, and put the bytes into the keyspace itself. What serde does with names
 //! (`flatten`, `untagged`, `tag`, `skip_serializing_if`) does not work without them: write and read such a type once in a
-//! test.
+//! test. A type that holds itself (a list of boxes, a tree) is decoded by as many calls within each other as it is deep, and
+//! nothing bounds that: bytes that another type has written can use up the stack.
 
 mod table;
 
