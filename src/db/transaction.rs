@@ -255,7 +255,7 @@ impl Transaction {
     /// Sets a key of the default keyspace.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`Error::TooLarge`] for a key; what makes the batch too large is found by the commit.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.default_keyspace().put(key, value)
     }
@@ -345,7 +345,7 @@ impl TransactionKeyspace<'_> {
     /// Sets a key.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`Error::TooLarge`] for a key; what makes the batch too large is found by the commit.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.write(key.as_ref(), Some(Value::new(value.as_ref())))
     }

@@ -83,7 +83,7 @@ fn look_at_places(
                 return Ok(false);
             }
         }
-        if filled < window.len() {
+        if filled < window.len() || filled < RECORD_HEADER_BYTES {
             return Ok(all_zeros);
         }
         // The next window begins where a header would no longer have fitted into this one.

@@ -94,6 +94,8 @@ fn names_of_keyspaces_are_read_back() {
         let line = format!("count --keyspace {}", word.trim_end());
         place.says(&["exec", "demo", "-c", &line], "1\n");
     }
+    let exported = place.ok(&["export", "demo", "--escaped", "--keyspace", "ta\\tb"]).json();
+    assert_eq!(exported[0]["keyspace"], tabbed);
     let plain = place.ok(&["keyspaces", "demo", "-f", "plain"]).text();
     assert_eq!(plain, format!("default\n{spaced}\nta\\tb\n"));
     place.ok(&["drop", "demo", "--escaped", plain.lines().last().unwrap()]);

@@ -19,9 +19,7 @@ pub struct Draft {
 impl Draft {
     /// Begins a file beside where it is to be.
     pub fn new(path: &Path, force: bool) -> Result<Draft, Failure> {
-        if !force && path.symlink_metadata().is_ok() {
-            return Err(Failure::Exists(path.to_path_buf()));
-        }
+        check_free(path, force)?;
         let (path, mode) = replaced(path)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -56,6 +54,14 @@ impl Draft {
             Err(error) => Err(Failure::file("rename", &self.path, error.error)),
         }
     }
+}
+
+/// Nothing is overwritten without being asked for.
+pub fn check_free(path: &Path, force: bool) -> Result<(), Failure> {
+    if !force && path.symlink_metadata().is_ok() {
+        return Err(Failure::Exists(path.to_path_buf()));
+    }
+    Ok(())
 }
 
 /// The file that is really replaced, which a link may lead to, and the mode that it has or will have.

@@ -36,13 +36,22 @@ impl Site {
         let read = || -> io::Result<Vec<u8>> {
             let file = self.disk.open(path, Access::Read)?;
             let len = file.len()?.saturating_sub(offset).min(bytes);
-            let mut buffer = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+            let mut buffer = zeros(len)?;
             let filled = read_full_at(&*file, &mut buffer, offset)?;
             buffer.truncate(filled);
             Ok(buffer)
         };
         read().map_err(|source| Failure::file("read", path, source))
     }
+}
+
+/// Room for what a file says that it holds, if there is so much.
+pub fn zeros(bytes: u64) -> io::Result<Vec<u8>> {
+    let mut room = Vec::new();
+    let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    room.try_reserve_exact(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    room.resize(bytes, 0);
+    Ok(room)
 }
 
 /// The options of a command that writes.

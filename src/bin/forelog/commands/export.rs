@@ -9,7 +9,7 @@ use forelog::{DEFAULT_KEYSPACE, Db, Keyspace};
 
 use super::App;
 use crate::args::Export;
-use crate::draft::Draft;
+use crate::draft::{self, Draft};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::output::{Cell, Format, Output};
@@ -18,15 +18,17 @@ use crate::store;
 
 pub fn run(args: &Export, app: &mut App) -> Result<Outcome, Failure> {
     let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
-    let draft = file.map(|path| Draft::new(path, args.force)).transpose()?;
+    file.map_or(Ok(()), |path| draft::check_free(path, args.force))?;
     let db = store::open_to_read(&args.dir, &app.globals)?;
-    let spaces = spaces(&db, args.keyspace.as_deref())?;
+    let only = args.keyspace.as_deref().map(|name| app.globals.name(name)).transpose()?;
+    let spaces = spaces(&db, only.as_deref())?;
     app.out.set_format(if app.globals.format == Format::Csv { Format::Csv } else { Format::Json });
-    match draft {
+    match file {
         None => write(&spaces, &mut app.out, app.globals.quiet)?,
-        Some(draft) => {
-            // Ctrl-C must not leave the draft behind.
+        Some(path) => {
+            // Ctrl-C must not leave the draft behind. It ends the opening, which may take long, at once.
             interrupt::listen();
+            let draft = Draft::new(path, args.force)?;
             let mut out = app.out.to_file(&draft)?;
             write(&spaces, &mut out, app.globals.quiet)?;
             out.flush()?;

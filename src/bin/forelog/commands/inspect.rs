@@ -12,7 +12,7 @@ use super::{App, say_live};
 use crate::args;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Cell, Format, Output, Rows, signs};
-use crate::store::Site;
+use crate::store::{self, Site};
 
 /// So many bytes are shown of what a table has no room for.
 const SHOWN_BYTES: usize = 8;
@@ -135,7 +135,7 @@ fn read(path: &Path, site: &Site) -> Result<(String, Vec<u8>), Failure> {
     let unpack = || {
         let archive = DirArchive::new(site.disk.clone(), dir_of(path))?;
         let file = Compressed::new(archive).open(plain)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        let mut bytes = store::zeros(file.len()?)?;
         read_full_at(&*file, &mut bytes, 0)?;
         Ok(bytes)
     };
