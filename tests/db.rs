@@ -81,6 +81,31 @@ fn an_idle_store_proves_what_it_wrote() {
     assert!(survey.live && survey.durable_lsn >= lsn, "{survey:?}");
 }
 
+/// Opening makes durable what a killed writer has left. On disk nothing said so before the next write: whoever looked on beside
+/// an idle store saw nothing of it, and rot in it would have passed for a torn tail.
+///
+/// Broken: src/db/mod.rs: `store.prove_soon();` to ``
+#[test]
+fn an_idle_store_proves_what_it_found() {
+    let disk = SimDisk::new(1);
+    let db = open(&disk);
+    let lsn = db.put("a", "1").unwrap();
+    let disk = disk.kill();
+    drop(db);
+    let db = options(&disk).idle_mark(Some(Duration::from_millis(5))).open("store").unwrap();
+    assert_eq!(db.recovery_report().log.rewritten, 1);
+    let look = || options(&disk).beside_writer(true).open("store").unwrap();
+    let started = Instant::now();
+    while look().visible_lsn() < lsn {
+        assert!(started.elapsed() < Duration::from_secs(30), "no mark");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // In a store that is only read, waiting cannot make anything durable.
+    let seen = look();
+    seen.wait_durable(lsn).unwrap();
+    assert!(matches!(seen.wait_durable(lsn.next().next()), Err(Error::ReadOnly { .. })));
+}
+
 #[test]
 fn closing_is_for_all_handles_and_a_snapshot_reads_on() {
     let disk = SimDisk::new(1);

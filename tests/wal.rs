@@ -128,6 +128,18 @@ fn an_idle_log_proves_what_it_holds_and_then_rests() {
     assert_eq!(kinds, [RecordKind::Data, RecordKind::SyncMark].repeat(3));
 }
 
+/// Broken: src/wal/start.rs: `if wal.wants_mark()` to `if false`
+#[test]
+fn an_idle_log_proves_what_a_killed_writer_left() {
+    let disk = SimDisk::new(1);
+    let killed = log_on(&disk).open(DIR).unwrap();
+    killed.append(b"data").unwrap();
+    let disk = disk.kill();
+    drop(killed);
+    let wal = log_on(&disk).idle_mark(Some(Duration::from_millis(5))).open(DIR).unwrap();
+    eventually("the mark", || wal.durable_lsn() == Lsn::new(2));
+}
+
 #[test]
 fn a_reader_follows_the_writer_over_segments() {
     let wal = log_on(&MemoryDisk::new()).open(DIR).unwrap();

@@ -144,7 +144,9 @@ impl Options {
         } else {
             recovery::open(&dir, &self)?
         };
-        Ok(Db { handle: Arc::new(Handle(Arc::new(Store::new(dir, self, recovered)))) })
+        let store = Arc::new(Store::new(dir, self, recovered));
+        store.prove_soon();
+        Ok(Db { handle: Arc::new(Handle(store)) })
     }
 }
 
@@ -263,7 +265,8 @@ impl Db {
         self.store().sync()
     }
 
-    /// Returns once everything up to `lsn` is durable, and sees to the sync.
+    /// Returns once everything up to `lsn` is durable, and sees to the sync. In a store that was opened for reading: whether it
+    /// is proven to be.
     ///
     /// # Errors
     /// As [`Db::sync`]; [`Error::InvalidOption`] for an LSN that was not given out yet.

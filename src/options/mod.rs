@@ -336,8 +336,9 @@ impl Options {
 
     /// Opens for reading only, as [`read_only`](Options::read_only) does, but beside a writer as well, who does not notice.
     /// What is there is what is proven to be durable, whether a writer lives or not: it stays so, and may be less than the
-    /// next opening would keep. For looking at a store that is in use; whoever wants to follow it opens it again.
-    /// Default: `false`.
+    /// next opening would keep. (After a power cut it may be less than was seen before it, until an opening has proven it
+    /// again: what was durable is still there, but what proved it may not be.) For looking at a store that is in use; whoever
+    /// wants to follow it opens it again. Default: `false`.
     ///
     /// ```
     /// use forelog::{Db, Options};

@@ -65,6 +65,11 @@ impl Wal {
         self.log.write(Records { kind: RecordKind::Data, payloads, sync_follows })
     }
 
+    /// True if a mark would prove something that is not proven yet.
+    pub(crate) fn wants_mark(&self) -> bool {
+        self.log.wants_mark()
+    }
+
     /// Writes a sync mark and does not sync it; `None` if there is nothing to prove.
     pub(crate) fn write_mark(&self) -> Result<Option<Lsn>> {
         if !self.log.wants_mark() {

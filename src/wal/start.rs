@@ -70,6 +70,10 @@ impl WalOptions {
             let pieces = opening.read_all(self.recovery_threads)?;
             let mut wal = Wal::go_on(opening, self, lock, pieces)?;
             wal.tell_of_poison(alone.queue.clone());
+            if wal.wants_mark() {
+                // What a killed writer has left is durable by now, but nothing on disk proves it.
+                alone.keeper.wrote(None, false, || Arc::downgrade(&wal.log));
+            }
             wal.alone = Some(alone);
             return Ok(wal);
         }
