@@ -6,13 +6,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use forelog::error::CorruptionKind;
 use forelog::format::record::{RECORD_HEADER_BYTES, RecordHeader};
 use forelog::format::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use forelog::storage::{Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
+use forelog::storage::{DirArchive, Fault, FaultKind, MemoryDisk, OperationKind, Outcome, SimDisk};
 use forelog::{Change, Changes, Db, Durability, Error, Lsn, Op, Options, WriteBatch, WriteOptions};
 use support::{ARCHIVE, DIR, by_hand, segment, store_on};
 
@@ -288,8 +289,7 @@ fn pruned(options: Options) -> (Db, BTreeMap<u64, Ops>) {
 
 #[cfg(feature = "lz4")]
 fn with_compressed_archive() -> Option<Options> {
-    use forelog::storage::{Compressed, DirArchive};
-    use std::sync::Arc;
+    use forelog::storage::Compressed;
     let disk = SimDisk::new(1);
     let archive = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
     Some(by_hand(&disk).archive_target(Some(Arc::new(Compressed::new(archive)))))
@@ -349,6 +349,24 @@ fn beside_a_writer_it_follows_into_the_archive() {
             assert!(matches!(feed.next(), Some(Err(Error::Compacted { .. }))), "as before");
         }
     }
+}
+
+/// Of a store that is only read the feed looked into the archive that the manifest names, and not into the one that was handed in.
+///
+/// Broken: src/db/feed.rs: `Source::with_target(&store.dir, target, None)` to `Source::with_target(&store.dir, target.filter(|_| false), None)`
+#[test]
+fn a_store_that_is_read_has_the_archive_that_was_handed_in() {
+    let disk = SimDisk::new(1);
+    let archive = DirArchive::new(Arc::new(disk.clone()), ARCHIVE).unwrap();
+    let options = || by_hand(&disk).archive_target(Some(Arc::new(archive.clone())));
+    let (db, written) = pruned(options());
+    let told = |db: &Db| -> BTreeMap<u64, Ops> {
+        all(&mut db.changes_since(Lsn::ZERO).unwrap()).into_iter().collect()
+    };
+    assert_eq!(told(&db), written);
+    db.close().unwrap();
+    assert_eq!(told(&options().beside_writer(true).open(DIR).unwrap()), written);
+    assert_eq!(told(&options().read_only(true).open(DIR).unwrap()), written);
 }
 
 #[test]

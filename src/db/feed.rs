@@ -229,7 +229,8 @@ impl Changes {
     /// durable. Of what a killed writer has left a power cut may yet take the rest, and its LSNs be given out again.
     fn without_log(store: &Store, next: Lsn) -> Result<Option<LogReader>> {
         let (source, reader) = look_again(&store.dir, |_| {
-            let source = Source::find(&store.dir, None)?;
+            let target = store.options().checkpoints.archive_target.as_ref();
+            let source = Source::with_target(&store.dir, target, None)?;
             let reader = source.plan(true).map_err(|error| source.told(error))?;
             Ok((source, reader))
         })?;

@@ -65,9 +65,18 @@ impl Source {
     /// # Errors
     /// [`Error::NoStore`] if it is neither; what is wrong with a manifest; [`Error::Io`].
     pub(crate) fn find(dir: &Dir, until: Option<Lsn>) -> Result<Source> {
+        Source::with_target(dir, None, until)
+    }
+
+    /// The same; `target`: the archive of a store, in place of what its manifest names.
+    pub(crate) fn with_target(
+        dir: &Dir,
+        target: Option<&Arc<dyn ArchiveTarget>>,
+        until: Option<Lsn>,
+    ) -> Result<Source> {
         let files = dir.list()?;
         if files.iter().any(|name| name == names::MANIFEST) {
-            return Source::of_store(dir, &files, manifest::read(dir)?, until);
+            return Source::of_store(dir, &files, manifest::read(dir)?, target, until);
         }
         if !is_archive(&files) {
             return Err(Error::NoStore { dir: dir.path().to_path_buf() });
@@ -84,11 +93,15 @@ impl Source {
         Ok(source)
     }
 
-    fn of_store(dir: &Dir, files: &[String], manifest: Manifest, until: Option<Lsn>) -> Result<Source> {
+    fn of_store(
+        dir: &Dir,
+        files: &[String],
+        manifest: Manifest,
+        target: Option<&Arc<dyn ArchiveTarget>>,
+        until: Option<Lsn>,
+    ) -> Result<Source> {
         let mut found = Found::default();
-        if let Some(archive) = &manifest.options.archive
-            && let Err(error) = found.add_archive(dir, archive.as_ref(), Some(&manifest))
-        {
+        if let Err(error) = found.add_archive_of_store(dir, target, &manifest) {
             // Nothing of it, rather than a part. What cannot be had without it is refused with this.
             found = Found { away: Some(error), ..Found::default() };
         }
@@ -126,12 +139,11 @@ impl Source {
         manifest: &Manifest,
         until: Lsn,
     ) -> Result<Option<Source>> {
-        let mut found = Found::default();
-        match (target, &manifest.options.archive) {
-            (Some(target), _) => found.add_objects(dir, target, dir.path(), Some(manifest))?,
-            (None, Some(path)) => found.add_archive(dir, path.as_ref(), Some(manifest))?,
-            (None, None) => return Ok(None),
+        if target.is_none() && manifest.options.archive.is_none() {
+            return Ok(None);
         }
+        let mut found = Found::default();
+        found.add_archive_of_store(dir, target, manifest)?;
         Ok(Some(found.gather(dir, Some(manifest.store_id), None, Some(until))))
     }
 
@@ -196,7 +208,21 @@ impl Found {
         self.add_objects(dir, &target, path, of)
     }
 
-    /// The same of an archive that was opened.
+    /// Adds what the archive of a store has, if there is one: this one, or that of the manifest.
+    fn add_archive_of_store(
+        &mut self,
+        dir: &Dir,
+        target: Option<&Arc<dyn ArchiveTarget>>,
+        manifest: &Manifest,
+    ) -> Result<()> {
+        match (target, &manifest.options.archive) {
+            (Some(target), _) => self.add_objects(dir, target, dir.path(), Some(manifest)),
+            (None, Some(path)) => self.add_archive(dir, path.as_ref(), Some(manifest)),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Adds what an archive has that was opened.
     fn add_objects(
         &mut self,
         dir: &Dir,
