@@ -357,8 +357,8 @@ fn beside_everybody() {
 /// Of a damaged store, what is known to be gone does not come back: by its drop, by a checkpoint, or because another
 /// keyspace has got its name. Where nothing says so any more, it is as with a deleted key.
 ///
-/// Broken: src/care/pieces.rs: `self.dropped.extend(youngest.insert(name, *id));` to `youngest.insert(name, *id);`
-/// Broken: src/care/pieces.rs: `self.tables.retain(|id, _| !self.dropped.contains(id));` to ``
+/// Broken: src/care/keyspaces.rs: `self.dropped.extend(youngest.insert(name, *id));` to `youngest.insert(name, *id);`
+/// Broken: src/care/pieces.rs: `pieces.tables.retain(|id, _| !pieces.keyspaces.is_dropped(*id));` to ``
 #[test]
 fn a_salvage_brings_nothing_back() {
     let disk = SimDisk::new(1);

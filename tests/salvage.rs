@@ -175,6 +175,46 @@ fn a_name_that_may_be_anothers_is_told() {
     assert_eq!((&*value("users"), &*value("recovered-3-3")), (&b"old"[..], &b"new"[..]));
 }
 
+/// Nor was the one told of whose younger namesake is known by its end alone; and told of was what nobody need doubt.
+///
+/// Broken: src/care/keyspaces.rs: `lost.between(alive, *first) >= 2` to `lost.between(alive, *first) >= 1`
+/// Broken: src/care/keyspaces.rs: `self.touched.get(&id).map_or(created, |(_, last)| created.max(*last))` to `created`
+#[test]
+fn doubt_has_a_reason() {
+    // LSNs: 1 to 3 create keyspaces 1 to 3; 4 puts into users, 5 drops it, 6 makes another one, 7 drops that; 8 creates
+    // keyspace 5; 9 and 10 put into 2 and 5.
+    let told = |lost: &[u64]| -> Vec<String> {
+        let disk = SimDisk::new(1);
+        let db = by_hand(&disk).open(DIR).unwrap();
+        db.keyspace("early").unwrap();
+        let sound = db.keyspace("sound").unwrap();
+        db.keyspace("users").unwrap().put("u", "1").unwrap();
+        db.drop_keyspace("users").unwrap();
+        db.keyspace("users").unwrap();
+        db.drop_keyspace("users").unwrap();
+        let last = db.keyspace("last").unwrap();
+        sound.put("s", "1").unwrap();
+        last.put("l", "1").unwrap();
+        db.close().unwrap();
+        let records = care::read_log_on(Arc::new(disk.fork().kill()), DIR).unwrap().map(Result::unwrap);
+        let places: Vec<(u64, u64)> = records.map(|record| (record.lsn.get(), record.offset)).collect();
+        let path = segments(&disk)[0].clone();
+        let mut bytes = disk.read_file(&path).unwrap();
+        for (_, offset) in places.iter().filter(|(lsn, _)| lost.contains(lsn)) {
+            bytes[usize::try_from(*offset).unwrap() + RECORD_HEADER_BYTES] ^= 1;
+        }
+        disk.write_file(&path, &bytes);
+        let repair = care::plan_repair_on(Arc::new(disk), DIR).unwrap();
+        let doubts = repair.actions.into_iter().filter(|action| action.action.starts_with("keep its name"));
+        doubts.map(|action| action.file).collect()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(told(&[6]), none, "that it was dropped is known");
+    assert_eq!(told(&[5, 6]), ["keyspace 1", "keyspace 3"], "a younger one was dropped in 7");
+    assert_eq!(told(&[5, 6, 8]), ["keyspace 1", "keyspace 3"], "2 lives behind all that is lost");
+    assert_eq!(told(&[8]), none, "one record cannot both drop and create");
+}
+
 /// Segments with each other's names were called damaged and lost, although every byte of them is sound.
 #[test]
 fn swapped_names_cost_nothing() {

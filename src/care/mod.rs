@@ -41,6 +41,7 @@
 //! ```
 
 mod archive;
+mod keyspaces;
 mod pieces;
 mod repair;
 mod trail;

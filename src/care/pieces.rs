@@ -28,6 +28,8 @@ use crate::storage::dir::Dir;
 use crate::storage::lenient::Lenient;
 use crate::wal::{self, Given, Lost, RecordRef, Visit};
 
+use super::keyspaces::Keyspaces;
+
 /// All that is sound.
 pub(super) struct Pieces {
     manifest: Option<Manifest>,
@@ -37,10 +39,7 @@ pub(super) struct Pieces {
     /// The default keyspace; the others are entered in the end, when all names are known.
     catalog: Catalog,
     tables: BTreeMap<KeyspaceId, Arc<Memtable>>,
-    /// When they were created, and their names.
-    keyspaces: BTreeMap<KeyspaceId, (Lsn, String)>,
-    /// Those that are gone, with all that is found of them.
-    dropped: BTreeSet<KeyspaceId>,
+    keyspaces: Keyspaces,
     pub(super) lost: Lost,
     last_lsn: Lsn,
     /// How many operations were read, and entries of checkpoints.
@@ -76,8 +75,7 @@ impl Pieces {
             is_foreign,
             catalog: Catalog::new(Tracker::new(Lsn::ZERO)),
             tables: BTreeMap::new(),
-            keyspaces: BTreeMap::new(),
-            dropped: BTreeSet::new(),
+            keyspaces: Keyspaces::default(),
             lost: Lost::default(),
             last_lsn: Lsn::ZERO,
             operations: 0,
@@ -93,7 +91,8 @@ impl Pieces {
         if let Some(archive) = archive {
             pieces.read_archive(&archive);
         }
-        pieces.forget_dropped();
+        pieces.keyspaces.forget_dropped();
+        pieces.tables.retain(|id, _| !pieces.keyspaces.is_dropped(*id));
         Ok(pieces)
     }
 
@@ -237,78 +236,53 @@ impl Pieces {
                 Op::Put { keyspace, key, value } => self.apply(keyspace, lsn, key, Some(value)),
                 Op::Delete { keyspace, key } => self.apply(keyspace, lsn, key, None),
                 Op::CreateKeyspace { id, name } => self.create(id, lsn, name),
-                Op::DropKeyspace { id } => self.drop_keyspace(id),
+                Op::DropKeyspace { id } => {
+                    self.operations += 1;
+                    self.keyspaces.touch(id, lsn);
+                    self.keyspaces.drop(id);
+                }
             }
         }
         true
     }
 
     fn create(&mut self, id: KeyspaceId, created: Lsn, name: &str) {
-        if name.is_empty() {
-            // A checkpoint's word for one that is gone.
-            return self.drop_keyspace(id);
-        }
         self.operations += 1;
-        self.keyspaces.insert(id, (created, name.to_owned()));
-    }
-
-    fn drop_keyspace(&mut self, id: KeyspaceId) {
-        self.operations += 1;
-        self.dropped.insert(id);
-    }
-
-    /// Takes away what is known to be gone: also of two keyspaces with one name the older one, because the younger one could
-    /// only be created when that was dropped.
-    fn forget_dropped(&mut self) {
-        let mut youngest: BTreeMap<&str, KeyspaceId> = BTreeMap::new();
-        for (id, (_, name)) in &self.keyspaces {
-            // Numbers are given out in order.
-            self.dropped.extend(youngest.insert(name, *id));
-        }
-        self.keyspaces.retain(|id, _| !self.dropped.contains(id));
-        self.tables.retain(|id, _| !self.dropped.contains(id));
+        self.keyspaces.create(id, created, name);
     }
 
     fn apply(&mut self, id: KeyspaceId, lsn: Lsn, key: &[u8], value: Option<&[u8]>) {
         self.operations += 1;
         let table = match id {
             KeyspaceId::DEFAULT => &self.catalog.default_space().table,
-            id => self.tables.entry(id).or_insert_with(|| self.catalog.new_table()),
+            id => {
+                self.keyspaces.touch(id, lsn);
+                self.tables.entry(id).or_insert_with(|| self.catalog.new_table())
+            }
         };
         table.apply(lsn, key, value);
     }
 
     /// The keyspaces of which keys are there and not the record that created them, by the names that they get.
     pub(super) fn nameless(&self) -> Vec<(KeyspaceId, String)> {
-        let ids = self.tables.keys().filter(|id| !self.keyspaces.contains_key(id));
-        ids.map(|id| (*id, self.free_name(*id))).collect()
+        self.keyspaces.names_for(self.tables.keys())
     }
 
-    fn free_name(&self, id: KeyspaceId) -> String {
-        let mut name = format!("recovered-{}", id.0);
-        while self.keyspaces.values().any(|(_, taken)| *taken == name) {
-            name += &format!("-{}", id.0);
-        }
-        name
-    }
-
-    /// The keyspaces of which nobody knows whether they had their name to the end: one without a name is younger, and may
-    /// have taken it after they were dropped.
+    /// The keyspaces of which nobody knows whether they had their name to the end.
     pub(super) fn doubtful(&self) -> impl Iterator<Item = (KeyspaceId, &str)> {
-        let youngest = self.tables.keys().rfind(|id| !self.keyspaces.contains_key(id));
-        let named = self.keyspaces.iter().map(|(id, (_, name))| (*id, &**name));
-        named.filter(move |(id, _)| youngest.is_some_and(|youngest| id < youngest))
+        self.keyspaces.doubtful(&self.lost)
     }
 
     /// Writes all of it as a store.
     pub(super) fn write(mut self, out: &Dir) -> Result<()> {
         for (id, name) in self.nameless() {
-            self.keyspaces.insert(id, (Lsn::ZERO, name));
+            self.keyspaces.create(id, Lsn::ZERO, &name);
         }
-        for (id, (created, name)) in &self.keyspaces {
-            let table = self.tables.remove(id).unwrap_or_else(|| self.catalog.new_table());
-            // No name is there twice. What is refused has the number of the default keyspace: no store of ours says that.
-            self.catalog.create(*created, *id, name, table).ok();
+        for (id, created, name) in self.keyspaces.named() {
+            let table = self.tables.remove(&id).unwrap_or_else(|| self.catalog.new_table());
+            // Refused is only what no store of ours says: the number of the default keyspace, or its name.
+            let entered = self.catalog.create(created, id, name, table.clone());
+            entered.or_else(|_| self.catalog.create(created, id, &format!("{name}-{}", id.0), table)).ok();
         }
         let tracker = self.catalog.tracker().clone();
         tracker.publish(self.last_lsn);

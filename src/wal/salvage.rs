@@ -69,7 +69,14 @@ impl Lost {
         self.0.last().is_none_or(|(_, last)| *last < Lsn::MAX)
     }
 
-    /// True if one of them lies between these two.
+    /// How many lie between these two.
+    pub(crate) fn between(&self, after: Lsn, before: Lsn) -> u64 {
+        let inside =
+            |(first, last): &(Lsn, Lsn)| before.min(last.next()).distance_from(after.next().max(*first));
+        self.0.iter().map(inside).fold(0, u64::saturating_add)
+    }
+
+    /// True if one of them is among these two and what lies between them.
     pub(crate) fn meets(&self, from: Lsn, to: Lsn) -> bool {
         let at = self.0.partition_point(|(_, last)| *last < from);
         self.0.get(at).is_some_and(|(first, _)| *first <= to)
