@@ -58,13 +58,18 @@ pub(crate) fn encode_value<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
 /// Reads such a value, which must fill `bytes` exactly; otherwise why these are not its bytes.
 ///
 /// What may be claimed depends on how many bytes there are, so that a few of another type do not make the decoder ask for
-/// gigabytes; and it is enough for any value that was encoded: the widest number, 16 bytes, may have taken one.
+/// gigabytes; and it is enough for any value that was encoded: the widest number, 16 bytes, may have taken one. (A limit is
+/// a constant of the decoder's type, hence the steps.)
 pub(crate) fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    const SMALL: usize = 1 << 16;
-    const LARGE: usize = 1 << 22;
+    const KIB_64: usize = 1 << 16;
+    const MIB: usize = 1 << 20;
+    const MIB_16: usize = 1 << 24;
+    const MIB_256: usize = 1 << 28;
     match bytes.len() {
-        ..=SMALL => decode_claiming::<T, { 16 * SMALL }>(bytes),
-        len if len <= LARGE => decode_claiming::<T, { 16 * LARGE }>(bytes),
+        0..=KIB_64 => decode_claiming::<T, { 16 * KIB_64 }>(bytes),
+        len if len <= MIB => decode_claiming::<T, { 16 * MIB }>(bytes),
+        len if len <= MIB_16 => decode_claiming::<T, { 16 * MIB_16 }>(bytes),
+        len if len <= MIB_256 => decode_claiming::<T, { MIB_256.saturating_mul(16) }>(bytes),
         _ => decode_claiming::<T, { LIMIT.saturating_mul(16) }>(bytes),
     }
 }
@@ -89,7 +94,7 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded() {
         // The widest numbers in the fewest bytes, around where more may be claimed.
-        for count in [0, 1, 65_530, 65_533, 65_534, 4_194_297, 4_194_299, 4_194_300] {
+        for count in [0, 1, 65_530, 65_533, 65_534, 1_048_570, 1_048_571, 1_048_572, 16_777_211, 16_777_212] {
             let bytes = encode_value(&vec![0_u128; count]).unwrap();
             assert_eq!(decode_value::<Vec<u128>>(&bytes).map(|value| value.len()), Ok(count));
         }
