@@ -19,15 +19,15 @@ pub struct Draft {
 impl Draft {
     /// Begins a file beside where it is to be.
     pub fn new(path: &Path, force: bool) -> Result<Draft, Failure> {
-        check_free(path, force)?;
+        check(path, force)?;
         let (path, mode) = replaced(path)?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".forelog-").suffix(".tmp");
         builder.permissions(Permissions::from_mode(mode));
         // The temporary name that tempfile adds to its error is nobody's business.
-        let file =
-            builder.tempfile_in(dir).map_err(|error| Failure::file("create", &path, error.kind().into()))?;
+        let file = builder
+            .tempfile_in(dir_of(&path))
+            .map_err(|error| Failure::file("create", &path, error.kind().into()))?;
         Ok(Draft { file, path, force })
     }
 
@@ -56,12 +56,17 @@ impl Draft {
     }
 }
 
-/// Nothing is overwritten without being asked for.
-pub fn check_free(path: &Path, force: bool) -> Result<(), Failure> {
+/// Whether there may be a file of this name: nothing is overwritten without being asked for, and no directory is made.
+pub fn check(path: &Path, force: bool) -> Result<(), Failure> {
     if !force && path.symlink_metadata().is_ok() {
         return Err(Failure::Exists(path.to_path_buf()));
     }
-    Ok(())
+    dir_of(path).metadata().map(drop).map_err(|source| Failure::file("create", path, source))
+}
+
+/// The directory that a file is in.
+pub fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The file that is really replaced, which a link may lead to, and the mode that it has or will have.

@@ -18,7 +18,7 @@ use crate::store;
 
 pub fn run(args: &Export, app: &mut App) -> Result<Outcome, Failure> {
     let file = args.file.as_deref().filter(|path| *path != Path::new("-"));
-    file.map_or(Ok(()), |path| draft::check_free(path, args.force))?;
+    file.map_or(Ok(()), |path| draft::check(path, args.force))?;
     let db = store::open_to_read(&args.dir, &app.globals)?;
     let only = args.keyspace.as_deref().map(|name| app.globals.name(name)).transpose()?;
     let spaces = spaces(&db, only.as_deref())?;

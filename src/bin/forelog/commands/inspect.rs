@@ -10,8 +10,9 @@ use forelog::storage::{Access, ArchiveTarget, Compressed, DirArchive, read_full_
 use super::log::{RFC_3339, hex, time};
 use super::{App, say_live};
 use crate::args;
+use crate::draft::dir_of;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Cell, Format, Output, Rows, signs};
+use crate::output::{Cell, Format, Output, Rows, say, signs};
 use crate::store::{self, Site};
 
 /// So many bytes are shown of what a table has no room for.
@@ -27,10 +28,6 @@ pub fn run(args: &args::Inspect, app: &mut App) -> Result<Outcome, Failure> {
         say_live(&app.globals);
     }
     inspect(&place, &site, &mut app.out)
-}
-
-fn dir_of(file: &Path) -> &Path {
-    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file, and a place in it.
@@ -72,6 +69,9 @@ pub fn inspect(place: &Place, site: &Site, out: &mut Output) -> Result<Outcome, 
     if let Some(offset) = place.offset.filter(|offset| *offset >= bytes.len() as u64) {
         let path = place.path.display();
         return Err(Failure::Usage(format!("{path} has {} bytes, and none at {offset}", bytes.len())));
+    }
+    if bytes.is_empty() {
+        say(format_args!("forelog: {} is empty", place.path.display()));
     }
     let columns: &[&str] = match out.format() {
         Format::Table => &["offset", "bytes", "hex", "field", "value", "wrong"],

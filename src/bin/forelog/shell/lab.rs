@@ -150,7 +150,7 @@ impl Lab {
         self.crashed.is_some()
     }
 
-    /// Flips a bit of a file, as a disk does that rots: what was there, and what is. The file is synced.
+    /// Flips a bit of a file, as a disk does that rots: what was there, and what is. The file is durable then, and its name.
     pub fn damage(&mut self, path: &Path, offset: u64) -> Result<(u8, u8), Failure> {
         let mut bytes = self.site().read(path)?;
         let Some(byte) = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset)) else {
@@ -230,7 +230,7 @@ impl Lab {
         }
         let db = open(self).inspect_err(|_| {
             if self.is_damaged {
-                output::say("damage FILE@OFFSET with the same offset takes the damage back; or leave the lab, and begin another");
+                output::say("forelog: damage FILE@OFFSET with the same offset takes the damage back; or leave the lab, and begin another");
             }
         })?;
         let last = db.recovery_report().log.last_lsn;
@@ -303,6 +303,7 @@ impl Fate<'_> {
         let why = match (survived, written.synced, written.left) {
             (true, true, _) => "synced before the crash",
             (true, false, _) if crash == Crash::Process => "the operating system has it",
+            (true, false, _) if is_damaged => "damage had saved the whole file",
             (true, false, _) => "luck: it had reached the disk",
             (false, _, Left::Unreadable) => "damaged before the crash",
             (false, true, _) if is_damaged => "damaged, and no proof behind it",
