@@ -332,6 +332,8 @@ mod tests {
             prop_assert!(found.0.windows(2).all(|pair| pair[0].1 < pair[1].0));
             let meets = model.range(from..=from + len).next().is_some();
             prop_assert_eq!(found.meets(Lsn::new(from), Lsn::new(from + len)), meets);
+            let between = model.iter().filter(|lsn| (from + 1..from + len).contains(lsn)).count() as u64;
+            prop_assert_eq!(found.between(Lsn::new(from), Lsn::new(from + len)), between);
         }
     }
 }
