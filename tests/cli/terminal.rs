@@ -71,6 +71,12 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Clears the line with Ctrl-C, and waits until it is cleared: what is typed before that goes with it.
+    fn clears_the_line(&mut self) {
+        self.types(CTRL_C);
+        self.shows("\n");
+    }
+
     /// Waits until this is shown, behind what was seen before, and hands back what came until then.
     fn shows(&mut self, text: &str) -> String {
         let began = Instant::now();
@@ -145,7 +151,8 @@ fn keys_that_clear_and_lines_that_go_on() {
     let mut shell = Terminal::run(&place, &["shell", "demo"]);
     shell.shows("> ");
     shell.types("put never 1");
-    shell.types(CTRL_C);
+    shell.shows("never 1");
+    shell.clears_the_line();
     shell.shows("> ");
     shell.types("put a \"two\r");
     shell.types("lines\"\r");
@@ -207,7 +214,7 @@ fn the_tour_waits_and_can_be_left() {
     shell.types("\r");
     shell.shows("2/12");
     shell.shows("the lab> ");
-    shell.types(CTRL_C);
+    shell.clears_the_line();
     shell.shows("lab @2> ");
     shell.types("get user:1\r");
     shell.shows("alice");
@@ -241,6 +248,6 @@ fn prompt_and_completion_are_immediate() {
     shell.shows(&format!("{ten}9"));
     println!("ten of {keys} keys offered after {:?}", began.elapsed());
     shell.shows(&format!("> get {ten}"));
-    shell.types(CTRL_C);
+    shell.clears_the_line();
     shell.leaves();
 }
