@@ -279,7 +279,7 @@ impl Db {
     /// that, this call itself syncs.) `examples/durable_async.rs` shows it.
     ///
     /// # Errors
-    /// As [`Db::wait_durable`]. The future: [`Error::Poisoned`].
+    /// As [`Db::sync`]; [`Error::InvalidOption`] for an LSN that was not given out yet. The future: [`Error::Poisoned`].
     pub fn durable(&self, lsn: Lsn) -> Result<Durable> {
         self.store().durable_future(lsn)
     }

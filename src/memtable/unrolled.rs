@@ -124,7 +124,8 @@ impl Memtable {
 
     /// Whether any of these keys was put or deleted after `since`, published or not: the LSN of such a change.
     ///
-    /// Goes from block to block, not from key to key: of a million keys that stand in ten thousand blocks few are looked at.
+    /// Goes from block to block, not from key to key: where none of a block's versions is newer, none of its keys is looked at.
+    /// Other writes wait for this, so a million keys must not mean a million searches.
     ///
     /// Contract: as [`changed_since`](Memtable::changed_since).
     pub fn keys_changed_since(&self, keys: &BTreeSet<Vec<u8>>, since: Lsn) -> Option<Lsn> {
